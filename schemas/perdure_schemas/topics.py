@@ -1,0 +1,76 @@
+"""The topics of a namespace as data: names, partition counts and settings (design.md 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+"""Kafka refuses prefix deletes on a topic without the delete policy, so "never clean up" is written like this."""
+
+RECORD_BYTES_MAX = 8 * 1024 * 1024
+"""Largest record on any topic: room for a transition with several payloads at their limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic that must exist: its full name, how many partitions, and the settings that the audit compares."""
+
+    name: str
+    partitions: int
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def commands_topic(namespace: str) -> str:
+    """Name of the topic that clients, workers and other partitions ask through."""
+    return f"{namespace}.commands"
+
+
+def history_topic(namespace: str) -> str:
+    """Name of the topic that holds the truth."""
+    return f"{namespace}.history"
+
+
+def tasks_topic(namespace: str, task_queue: str) -> str:
+    """Name of the topic that the workers of one queue read."""
+    return f"{namespace}.tasks.{task_queue}"
+
+
+def replies_topic(namespace: str) -> str:
+    """Name of the topic on which clients and workers listen."""
+    return f"{namespace}.replies"
+
+
+def dead_letters_topic(namespace: str) -> str:
+    """Name of the topic for what could not be used."""
+    return f"{namespace}.dead-letters"
+
+
+def owners_group(namespace: str) -> str:
+    """Name of the group whose members are owners; membership is a hint and never a lock."""
+    return f"{namespace}.owners"
+
+
+def workers_group(namespace: str, task_queue: str) -> str:
+    """Name of the consumer group of a queue's workers."""
+    return f"{namespace}.workers.{task_queue}"
+
+
+def namespace_topics(namespace: str, partitions: int, replies_partitions: int = 4) -> tuple[TopicSpec, ...]:
+    """The fixed topics of a namespace; task topics are added queue by queue with `task_topic`."""
+    size = {"max.message.bytes": str(RECORD_BYTES_MAX)}
+    return (
+        TopicSpec(commands_topic(namespace), partitions, {**KEEP_FOREVER, **size, "message.timestamp.type": "LogAppendTime"}),
+        TopicSpec(history_topic(namespace), partitions, {**KEEP_FOREVER, **size, "message.timestamp.type": "LogAppendTime"}),
+        TopicSpec(replies_topic(namespace), replies_partitions, {"cleanup.policy": "delete", "retention.ms": "600000", **size}),
+        TopicSpec(dead_letters_topic(namespace), 1, {"cleanup.policy": "delete", "retention.ms": "-1", **size}),
+    )
+
+
+def task_topic(namespace: str, task_queue: str, partitions: int = 4) -> TopicSpec:
+    """The topic of one task queue. Unstarted tasks are dispatched again before its retention passes (design.md 7)."""
+    settings = {"cleanup.policy": "delete", "retention.ms": str(TASK_RETENTION_MS), "max.message.bytes": str(RECORD_BYTES_MAX)}
+    return TopicSpec(tasks_topic(namespace, task_queue), partitions, settings)
+
+
+TASK_RETENTION_MS = 7 * 24 * 3600 * 1000
+"""How long a task waits in its topic; half of it, and an unstarted task is dispatched again."""

@@ -1,0 +1,60 @@
+"""What can go wrong between Perdure and its log. Adapters map every foreign error to one of these, at their border.
+
+LogError
+├── LogUnavailable        the same call may succeed later
+├── LogUnauthorized       credentials or permissions; nothing changes until somebody acts
+├── LogMisconfigured      the address or the medium's settings cannot work
+│   └── TopicNotFound     a topic that must exist does not
+├── LogClosed             used after close
+├── LogBusy               too much in flight; poll and try again
+├── RecordTooLarge        this record will never fit
+├── OffsetOutOfRange      a position that the partition does not have
+└── LogDamaged            the medium itself says that its data are broken
+"""
+
+from perdure_schemas.errors import PerdureError
+
+
+class LogError(PerdureError):
+    """Something between Perdure and its log."""
+
+
+class LogUnavailable(LogError):
+    """The log cannot be reached or does not answer in time; the same call may succeed later."""
+
+
+class LogUnauthorized(LogError):
+    """The log refused the credentials or the operation."""
+
+
+class LogMisconfigured(LogError):
+    """The address is wrong, or the medium is set up in a way that cannot work."""
+
+
+class TopicNotFound(LogMisconfigured):
+    """A topic that must exist does not."""
+
+
+class LogClosed(LogError):
+    """Used after close."""
+
+
+class LogBusy(LogError):
+    """Too much is in flight; poll and try the same record again."""
+
+
+class RecordTooLarge(LogError):
+    """The medium will never take this record."""
+
+
+class LogDamaged(LogError):
+    """The medium itself reports broken data."""
+
+
+class OffsetOutOfRange(LogError):
+    """A position outside of what the partition holds."""
+
+    def __init__(self, topic: str, partition: int, message: str) -> None:
+        super().__init__(f"{topic}[{partition}]: {message}")
+        self.topic = topic
+        self.partition = partition

@@ -1,0 +1,206 @@
+"""The Log port: all that Perdure needs from Kafka, SQLite or memory. No rule of the commit protocol lives here.
+
+An adapter
+- must keep the records of a partition in one order, the same for every reader, and give each an offset that rises and is never used twice, not even after `truncate_before` and a restart;
+- must have a record durable, by the medium's own standard, before a reader sees it or its append is acknowledged;
+- must stamp each record with the time of its append by one clock per log, in milliseconds since 1970;
+- must map every foreign exception to a class of `perdure._log.errors`, once, here at the border;
+- must not retry behind the caller's back in a way that reorders a producer's records within a partition and then acknowledges both orders: after a failed append of an ORDERED producer nothing more of it lands;
+- must not block longer than the given timeout, nor burn a core while it waits;
+- must not call back: what is to be known is asked for with `poll`.
+
+Every object belongs to the thread that made it, `Log` itself may be shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from perdure_schemas.topics import TopicSpec
+
+Headers = tuple[tuple[str, bytes], ...]
+TopicPartition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read. `leader_epoch` is -1 where the medium has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes
+    headers: Headers = ()
+    leader_epoch: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic as it is: `topic_id` differs between a topic and another one made later under its name."""
+
+    name: str
+    topic_id: str
+    partitions: int
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAppend:
+    """An append that was not acknowledged; whether it landed only the log can tell. `token` is the caller's."""
+
+    token: object
+    topic: str
+    partition: int
+    error: Exception
+
+
+class Delivery(Enum):
+    """What a producer does when an append fails."""
+
+    PIPELINED = "pipelined"
+    """Many batches in flight; one that fails is reported and later ones may land. For history (its readers judge), tasks and replies."""
+    ORDERED = "ordered"
+    """One batch in flight per partition, and after a failed append nothing more is sent: every later one fails too.
+    For commands, whose receivers take a gap for the end of a sender's order (R8). Make a new producer to go on."""
+
+
+class Producer(Protocol):
+    """Appends without waiting; what became of it is asked with `poll`."""
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers = (), token: object = None) -> None:
+        """Queue one record. A `token` that is not None comes back from `poll` once this append, and so every earlier one of this
+        producer to the same partition, is acknowledged; without a token only a failure is reported.
+
+        Raises LogBusy if the queue is full (poll and try again), RecordTooLarge, LogClosed.
+        """
+
+    def poll(self, timeout_ms: int = 0) -> tuple[list[object], list[FailedAppend]]:
+        """Acknowledged tokens and failed appends since the last call; waits at most `timeout_ms` for the first of them."""
+
+    def flush(self, timeout_ms: int) -> bool:
+        """Wait until nothing is in flight; False if that took longer. Reports stay for `poll`."""
+
+    def outstanding(self) -> int:
+        """How many appends are neither acknowledged nor failed."""
+
+    def drop(self) -> None:
+        """Forget the queue and everything in flight, at once. What had left may still land."""
+
+    def close(self) -> None:
+        """Release the producer; like `drop`, it waits for nothing."""
+
+
+class Consumer(Protocol):
+    """Reads partitions that were assigned by hand, from offsets given by hand; it belongs to no group."""
+
+    def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Replace the assignment: read each partition from its offset. Records of a former assignment are never returned."""
+
+    def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
+        """What is there, at most `records_max` records, in offset order per partition; waits at most `timeout_ms` for the first, never to fill up.
+
+        Raises OffsetOutOfRange if a position is below the start or above the end of its partition.
+        """
+
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        """Deliver nothing from these partitions until `resume`; positions are kept."""
+
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
+        """Undo `pause`."""
+
+    def close(self) -> None:
+        """Release the consumer."""
+
+
+class EndOffsetsRequest(Protocol):
+    """End offsets on their way: those that the partitions have at some moment after the request was made."""
+
+    def result(self) -> dict[TopicPartition, int] | None:
+        """None while they are not there yet. Raises LogUnavailable if they could not be had: ask again."""
+
+
+class Membership(Protocol):
+    """Who should lead which partition, as far as this process can tell: a hint, on which no safety rests (design.md 4)."""
+
+    def poll(self) -> frozenset[int]:
+        """The partitions that this member should lead now. Must be called at least once a second or so: a member that does not call loses them."""
+
+    def leave(self) -> None:
+        """Give everything up at once, so that others take over without waiting for a timeout."""
+
+
+class GroupConsumer(Protocol):
+    """One member of a group that shares a topic: each record goes to one member, and again after its death unless committed."""
+
+    def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
+        """Like Consumer.poll, over the partitions that the group gave to this member."""
+
+    def backlog_end(self, partition: int) -> int:
+        """End offset of the partition when it was given to this member: what lies below may have been delivered to another one before.
+        Raises KeyError where the partition is not this member's."""
+
+    def commit(self, positions: Mapping[int, int]) -> None:
+        """Record, per partition, the offset after the last record that never need be delivered again; not awaited. Partitions no longer held are ignored."""
+
+    def commit_now(self, positions: Mapping[int, int]) -> bool:
+        """The same, awaited; False if it could not be recorded (the partition is another member's now, or the log is away)."""
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume`; stay a member."""
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class Log(Protocol):
+    """A connection to one medium."""
+
+    url: str
+    """The address without secrets, for messages."""
+
+    def producer(self, delivery: Delivery) -> Producer:
+        """A new producer."""
+
+    def consumer(self) -> Consumer:
+        """A new consumer with no assignment."""
+
+    def membership(self, group: str, topic: str, session_timeout_ms: int) -> Membership:
+        """Join `group`, whose members share out the partitions of `topic` evenly among themselves."""
+
+    def group_consumer(self, group: str, topic: str, session_timeout_ms: int) -> GroupConsumer:
+        """Join `group` and read `topic` with it, from its first record where the group has committed nothing."""
+
+    def request_end_offsets(self, partitions: Sequence[TopicPartition]) -> EndOffsetsRequest:
+        """Ask for end offsets without waiting: the offset that the next record of each partition will get, or a later one."""
+
+    def end_offsets(self, partitions: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        """The same, awaited. Raises LogUnavailable after `timeout_ms`, TopicNotFound."""
+
+    def start_offsets(self, partitions: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        """The offset of the first record that is kept, or the end where none is."""
+
+    def describe_topics(self, names: Sequence[str], timeout_ms: int) -> dict[str, TopicDescription]:
+        """The topics among `names` that exist. Raises LogUnavailable, LogUnauthorized."""
+
+    def create_topics(self, specs: Sequence[TopicSpec], timeout_ms: int) -> None:
+        """Create those that do not exist; an existing one is left as it is. Raises LogUnavailable, LogUnauthorized."""
+
+    def list_topics(self, prefix: str, timeout_ms: int) -> list[str]:
+        """Names of the topics that begin with `prefix`, sorted."""
+
+    def truncate_before(self, topic: str, partition: int, offset: int, timeout_ms: int) -> None:
+        """Delete the records below `offset`; offsets of the others stay."""
+
+    def now_ms(self) -> int:
+        """This machine's wall clock, milliseconds since 1970 (a simulated log has its own)."""
+
+    def close(self) -> None:
+        """Release what the Log itself holds; its producers and consumers are closed by their makers."""
