@@ -156,11 +156,16 @@ class ActivityStarted:
 
 @dataclass(frozen=True, slots=True)
 class ActivityHeartbeat:
-    """An attempt is alive. `counter` rises within the attempt, so that an older heartbeat never wins."""
+    """An attempt is alive. `counter` rises within the attempt, so that an older heartbeat never wins.
+
+    `worker` and `nonce` say where to tell that the attempt is cancelled or no longer wanted.
+    """
 
     activity: ActivityReference
     counter: int
     details: tuple[Payload, ...] = ()
+    nonce: str = ""
+    worker: ReplyAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)

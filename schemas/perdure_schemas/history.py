@@ -104,8 +104,8 @@ class OutboundCommand:
 class CommitRecord:
     """One transition (two at continue-as-new, retry and terminate-existing): the unit of atomicity.
 
-    `watermark` and `marks` are set only on the last record of a turn. `waiters` are clients told of the close of
-    the run that this record closes. Everything that the effects need is in the record, or in an earlier event of the same run that it names.
+    `watermark` and `marks` are set only on the last record of a turn. Everything that the effects need is in the record, or in an
+    earlier event of the same run.
     """
 
     claim_number: int
