@@ -1,0 +1,1 @@
+"""One partition under one claim: the spine. Read owner.py first."""

@@ -1,0 +1,66 @@
+"""The part of the fold that belongs to no run: how far the partition has come (design.md 3.2, 3.5, 3.6).
+
+Only ever raised: a record with lower numbers, however it came about, changes nothing (W6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from perdure_schemas.errors import LogCorrupt
+from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, HistoryRecord, Mark, PositionRecord
+from perdure_schemas.live import LiveState
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """`next_offset` is where reading goes on. `time_ms` is recorded time, which never goes back; the rest is as in the records."""
+
+    next_offset: int = 0
+    leader_epoch: int = -1
+    live: LiveState = field(default_factory=LiveState)
+    watermark: int = -1
+    released: int = -1
+    marks: dict[str, Mark] = field(default_factory=dict)
+    time_ms: int = 0
+
+
+class UnknownRecord(LogCorrupt):
+    """A kind of record that this build does not fold; it stops rather than skip (design.md 5)."""
+
+
+def step_over(positions: Positions, offset: int, leader_epoch: int) -> Positions:
+    """A dead record: nothing but the place changes."""
+    return replace(positions, next_offset=offset + 1, leader_epoch=leader_epoch)
+
+
+def advance(positions: Positions, record: HistoryRecord, live: LiveState, offset: int, leader_epoch: int, append_time_ms: int) -> Positions:
+    """The positions behind a live record. Raises UnknownRecord."""
+    time_ms = max(positions.time_ms, record.time_ms, append_time_ms)
+    if isinstance(record, Claim):
+        return replace(positions, next_offset=offset + 1, leader_epoch=leader_epoch, live=live, time_ms=time_ms)
+    if isinstance(record, Checkpoint | Forget | Carried):
+        raise UnknownRecord(
+            f"offset {offset} holds a {type(record).__name__} record, which this build cannot fold; run a build that trims histories"
+        )
+    assert isinstance(record, CommitRecord | PositionRecord)
+    watermark = positions.watermark if record.watermark is None else max(positions.watermark, record.watermark)
+    return Positions(
+        offset + 1,
+        leader_epoch,
+        live,
+        watermark,
+        max(positions.released, record.released),
+        raised(positions.marks, record.marks) if record.marks else positions.marks,
+        time_ms,
+    )
+
+
+def raised(marks: dict[str, Mark], by: dict[str, Mark]) -> dict[str, Mark]:
+    """For each source the higher mark."""
+    result = dict(marks)
+    for source, mark in by.items():
+        known = result.get(source)
+        if known is None or (mark.offset, mark.index) > (known.offset, known.index):
+            result[source] = mark
+    return result

@@ -1,0 +1,1 @@
+"""What the tests share: builders, process control, a broker, checkers."""
