@@ -1,0 +1,1 @@
+"""A partition's rows: a disposable fold of its history."""

@@ -27,7 +27,10 @@ class Store(Protocol):
         """The value of `key`, or None."""
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Rows whose key begins with `prefix`, from `start` on (a full key; empty means from the first), in key order. A consistent view; close the iterator if you leave it early."""
+        """Rows whose key begins with `prefix`, from `start` on (a full key; empty means from the first), in key order.
+
+        A consistent view; close the iterator if you leave it early.
+        """
 
     def scan_back(self, prefix: bytes, before: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Rows whose key begins with `prefix`, strictly below `before` (empty means from the last), in descending key order."""

@@ -1,0 +1,54 @@
+"""The owner's limits, each derived one with its reason beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perdure_schemas.limits import COMMIT_RECORD_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerLimits:
+    """What one partition owner allows itself. Times in milliseconds."""
+
+    turn_records_max: int = 500
+    """Records taken from the log in one turn; more make larger batches and a longer turn."""
+
+    activation_inputs_max: int = 500
+    """Commands that one activation sees at once; the rest goes into the next record of the same turn."""
+
+    activation_input_bytes_max: int = 4 * 1024 * 1024
+    """The same in bytes."""
+
+    in_flight_records_max: int = 2_000
+    """Appended and not yet read back; above it the owner takes no commands."""
+
+    in_flight_bytes_max: int = 64 * 1024 * 1024
+    """The same in bytes."""
+
+    unsent_effects_max: int = 10_000
+    """Effects that wait for their producer; above it the owner takes no commands."""
+
+    cached_runs_max: int = 2_000
+    """Runs kept in memory, per partition."""
+
+    due_runs_max: int = 10_000
+    """Deadlines kept in memory, per partition; later ones stay in the store until it is their turn."""
+
+    idle_position_ms: int = 1_000
+    """After this long without an append, what moved since is written as a position record (design.md 3.6)."""
+
+    claim_backoff_first_ms: int = 100
+    claim_backoff_max_ms: int = 10_000
+    """Claiming again waits this long, doubled each time, with jitter (design.md 3.1)."""
+
+    clock_bound_ms: int = 60_000
+    """An owner whose clock is further from the broker's does not lead (design.md 3.9)."""
+
+    handover_ms: int = 10_000
+    """How long a partition is given to settle what is in flight before it is handed over."""
+
+
+DEFAULT_LIMITS = OwnerLimits()
+
+assert DEFAULT_LIMITS.activation_input_bytes_max < COMMIT_RECORD_BYTES_MAX, "inputs of one activation must fit in its record"

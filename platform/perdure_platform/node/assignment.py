@@ -1,0 +1,327 @@
+"""One partition in this process, from the moment membership gives it to the moment it is taken away:
+
+    open -> rebuild -> claim -> own -> (retired -> open …) -> handed over
+
+Each step is an object of `partition/`; here is only the order, and what happens when a step ends badly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange
+from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
+from perdure._replay.host import WorkflowHost
+from perdure_platform.config import OwnerLimits
+from perdure_platform.node.topics import TaskTopics
+from perdure_platform.partition.apply import Applier
+from perdure_platform.partition.claim import Claiming, Identity
+from perdure_platform.partition.clock import PartitionClock
+from perdure_platform.partition.confirm import Retired
+from perdure_platform.partition.lanes import Lanes
+from perdure_platform.partition.owner import PartitionOwner, Parts
+from perdure_platform.partition.rebuild import Rebuild, Topics
+from perdure_platform.partition.release import Releaser
+from perdure_platform.partition.runs import Runs
+from perdure_platform.store import keys, tables
+from perdure_platform.store.port import Store, StoreDamaged, StoreProvider
+from perdure_platform.store.tables import LAYOUT, Tables
+from perdure_schemas.errors import LogCorrupt
+from perdure_schemas.topics import commands_topic, history_topic
+
+logger = logging.getLogger("perdure.owner")
+
+
+class Stage(Enum):
+    """Where a partition is on its way."""
+
+    WAITING = "waiting"
+    REBUILDING = "rebuilding"
+    CLAIMING = "claiming"
+    LEADING = "leading"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the partitions of a process share. `new_id` makes claim ids; `jitter` gives a number from 0 to 1."""
+
+    log: Log
+    lanes: Lanes
+    host: WorkflowHost
+    stores: StoreProvider
+    task_topics: TaskTopics
+    identity: Identity
+    limits: OwnerLimits
+    monotonic_ms: Callable[[], float]
+    new_id: Callable[[], str]
+    jitter: Callable[[], float]
+
+
+class AssignedPartition:
+    """Takes its partition's records each turn and goes from step to step."""
+
+    def __init__(self, topics: Topics, around: Surroundings) -> None:
+        self.topics = topics
+        self._around = around
+        self._history = history_topic(topics.namespace)
+        self._commands = commands_topic(topics.namespace)
+        self.stage = Stage.WAITING
+        self._wait_until_ms = 0.0
+        self._claims_in_a_row = 0
+        self._store: Store | None = None
+        self._runs: Runs | None = None
+        self._applier: Applier | None = None
+        self._rebuild: Rebuild | None = None
+        self._clock: PartitionClock | None = None
+        self._end_request: EndOffsetsRequest | None = None
+        self._claiming: Claiming | None = None
+        self._moved = True
+        self.owner: PartitionOwner | None = None
+        self.failure: Exception | None = None
+        around.lanes.on_history_failed.append(self._history_failed)
+
+    # -- for the node
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """What to read, and from where."""
+        if self._rebuild is None:
+            return {}
+        partition = self.topics.partition
+        positions = {(self._history, partition): self._rebuild.next_offset}
+        if self.owner is not None:
+            positions[(self._commands, partition)] = self.owner.next_command_offset
+        return positions
+
+    def take_moved(self) -> bool:
+        """Whether `positions` changed otherwise than by reading, since the last call."""
+        moved, self._moved = self._moved, False
+        return moved
+
+    @property
+    def wants_commands(self) -> bool:
+        """Whether commands may be delivered."""
+        return self.owner is not None and self.owner.has_room
+
+    def wait_ms(self) -> int:
+        """How long the loop may sleep if nothing comes."""
+        match self.stage:
+            case Stage.LEADING if self.owner is not None:
+                return self.owner.wait_ms()
+            case Stage.WAITING:
+                return int(max(0.0, min(self._wait_until_ms - self._around.monotonic_ms(), 1000)))
+            case Stage.REBUILDING if self._end_request is not None:
+                return 2
+            case Stage.REBUILDING:
+                return 10
+            case _:
+                return 1000
+
+    def turn(self, history: Sequence[Record], commands: Sequence[Record]) -> None:
+        """One step; whatever goes wrong stays in this partition (P9)."""
+        try:
+            self._step(history, commands)
+        except Retired as retired:
+            logger.warning("partition %d: claim given up: %s", self.topics.partition, retired, extra=self._extra())
+            self._retire()
+        except StoreDamaged as damage:
+            self._set_store_aside(str(damage))
+        except LogUnavailable as error:
+            logger.warning("partition %d: %s; trying again", self.topics.partition, error, extra=self._extra())
+            self._retire()
+        except (LogCorrupt, LogError) as error:
+            self._stop(error)
+
+    def hand_over(self) -> bool:
+        """Whether the partition may be closed: nothing of it is in flight."""
+        return self.owner is None or self.owner.is_settled
+
+    def close(self) -> None:
+        """Give the partition up."""
+        self._around.lanes.on_history_failed.remove(self._history_failed)
+        self._drop()
+        self.stage = Stage.STOPPED
+
+    def out_of_range(self, error: OffsetOutOfRange) -> None:
+        """Reading failed: what should be there is not (B1, B4)."""
+        self._stop(
+            LogCorrupt(
+                f"{error}. Records that this partition needs are gone, or its store is ahead of the log: "
+                "nothing is skipped. See the runbook"
+            )
+        )
+
+    # -- the steps
+
+    def _step(self, history: Sequence[Record], commands: Sequence[Record]) -> None:
+        match self.stage:
+            case Stage.WAITING:
+                if self._around.monotonic_ms() >= self._wait_until_ms:
+                    self._open()
+            case Stage.REBUILDING:
+                assert self._rebuild is not None
+                self._rebuild.fold(history)
+                self._claim_at_end()
+            case Stage.CLAIMING:
+                self._read_claim(history)
+            case Stage.LEADING:
+                assert self.owner is not None
+                self.owner.turn(history, commands)
+            case Stage.STOPPED:
+                pass
+
+    def _open(self) -> None:
+        around, topics = self._around, self.topics
+        self._store = around.stores.open(topics.partition)
+        store_tables = Tables(self._store)
+        self._check_identity(store_tables)
+        self._applier = Applier(store_tables)
+        self._runs = Runs(store_tables, around.host, topics.namespace, around.limits.cached_runs_max)
+        self._rebuild = Rebuild(topics, self._runs, self._applier)
+        self._clock = PartitionClock(around.monotonic_ms, self._applier.positions.time_ms)
+        self._end_request = around.log.request_end_offsets([(self._history, topics.partition)])
+        self.stage = Stage.REBUILDING
+        self._moved = True
+
+    def _check_identity(self, store_tables: Tables) -> None:
+        topics = self.topics
+        identity = tables.Identity(
+            LAYOUT, topics.namespace, topics.partition, topics.partition_count, topics.commands_topic_id, topics.history_topic_id
+        )
+        found = store_tables.identity()
+        if found is None:
+            store_tables.store.write({keys.IDENTITY: tables.encode_identity(identity)})
+        elif found != identity:
+            raise StoreDamaged(f"it belongs to {found}, and this is {identity}")
+
+    def _claim_at_end(self) -> None:
+        assert self._rebuild is not None
+        assert self._applier is not None
+        assert self._end_request is not None
+        ends = self._end_request.result()
+        if ends is None:
+            return
+        end = ends[self._history, self.topics.partition]
+        if self._rebuild.next_offset > end:
+            raise StoreDamaged(f"it is at offset {self._rebuild.next_offset}, ahead of the log, which ends at {end}")
+        if self._rebuild.next_offset < end:
+            return
+        topics, around = self.topics, self._around
+        assert self._clock is not None
+        self._clock.observe(self._applier.positions.time_ms)
+        self._claiming = Claiming(
+            topics, around.identity, around.new_id(), self._applier.positions.live, self._clock.now_ms(), self._send_history
+        )
+        self.stage = Stage.CLAIMING
+
+    def _read_claim(self, history: Sequence[Record]) -> None:
+        assert self._claiming is not None
+        assert self._rebuild is not None
+        assert self._applier is not None
+        assert self._clock is not None
+        applier, around = self._applier, self._around
+        own = self._claiming.take(history, self._rebuild, lambda: applier.positions.live)
+        if own is None:
+            return
+        self._clock.observe(own.timestamp_ms)
+        apart_ms = abs(around.log.now_ms() - own.timestamp_ms)
+        if apart_ms > around.limits.clock_bound_ms:
+            raise Retired(
+                f"this machine's clock is {apart_ms} ms from the log's, and {around.limits.clock_bound_ms} are allowed; set the clock"
+            )
+        self._lead(own.offset)
+
+    def _lead(self, claim_offset: int) -> None:
+        assert self._store is not None
+        assert self._runs is not None
+        assert self._applier is not None
+        assert self._clock is not None
+        assert self._claiming is not None
+        around = self._around
+        releaser = Releaser(
+            self.topics.namespace,
+            self.topics.partition_count,
+            around.lanes,
+            around.task_topics.partitions,
+            self._applier.positions.released,
+        )
+        parts = Parts(
+            self.topics,
+            around.log,
+            around.lanes,
+            Tables(self._store),
+            self._runs,
+            self._applier,
+            releaser,
+            self._clock,
+            around.limits,
+        )
+        self.owner = PartitionOwner(parts, self._claiming.claim, claim_offset)
+        self._claiming = None
+        self._claims_in_a_row = 0
+        self.stage = Stage.LEADING
+        self._moved = True
+        logger.info(
+            "partition %d: leading with claim %d from offset %d",
+            self.topics.partition,
+            self.owner.claim.claim_number,
+            claim_offset,
+            extra=self._extra(),
+        )
+
+    # -- ends
+
+    def _history_failed(self, error: Exception) -> None:
+        """The producer of history failed: what was in flight may or may not be in the log, which will tell (design.md 3.4)."""
+        if self.stage in (Stage.LEADING, Stage.CLAIMING):
+            logger.warning("partition %d: an append failed: %s", self.topics.partition, error, extra=self._extra())
+            self._retire()
+
+    def _retire(self) -> None:
+        """Drop memory, keep the store, and start over after a growing, jittered while."""
+        self._drop()
+        limits = self._around.limits
+        backoff_ms = min(limits.claim_backoff_first_ms * 2**self._claims_in_a_row, limits.claim_backoff_max_ms)
+        self._claims_in_a_row = min(self._claims_in_a_row + 1, 16)
+        self._wait_until_ms = self._around.monotonic_ms() + backoff_ms * (0.5 + self._around.jitter() / 2)
+        self.stage = Stage.WAITING
+
+    def _set_store_aside(self, why: str) -> None:
+        self._drop()
+        kept = self._around.stores.set_aside(self.topics.partition, why)
+        logger.warning(
+            "partition %d: its store cannot be used (%s); it is kept in %s, and the partition is rebuilt from the log",
+            self.topics.partition,
+            why,
+            kept,
+            extra=self._extra(),
+        )
+        self._wait_until_ms = 0.0
+        self.stage = Stage.WAITING
+
+    def _stop(self, error: Exception) -> None:
+        logger.error("partition %d stopped: %s", self.topics.partition, error, extra=self._extra())
+        self.failure = error
+        self._drop()
+        self.stage = Stage.STOPPED
+
+    def _drop(self) -> None:
+        if self.owner is not None:
+            self.owner.close()
+        elif self._runs is not None:
+            self._runs.close()
+        if self._store is not None:
+            self._store.close()
+        self.owner = self._store = self._runs = self._applier = self._rebuild = self._clock = self._claiming = None
+        self._end_request = None
+        self._moved = True
+
+    def _send_history(self, key: bytes | None, value: bytes) -> None:
+        self._around.lanes.append_history(self._history, self.topics.partition, key, value)
+
+    def _extra(self) -> dict[str, object]:
+        claim = self.owner.claim.claim_number if self.owner is not None else 0
+        return {"partition": self.topics.partition, "namespace": self.topics.namespace, "claim_number": claim}

@@ -1,0 +1,135 @@
+"""The process that owns partitions: one thread, one loop, one consumer for all of them (design.md 4, 5).
+
+Membership says which partitions to lead; it is a hint, polled only while the loop turns, so that a stuck loop loses them (C10).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from perdure._log.errors import LogUnavailable, OffsetOutOfRange
+from perdure._log.port import Consumer, Membership, Record, TopicPartition
+from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
+from perdure_platform.node.topics import partition_topics
+from perdure_schemas.topics import commands_topic, history_topic
+
+logger = logging.getLogger("perdure.owner")
+
+
+class Node:
+    """Runs partitions until told to stop. `turn` is one round of the loop; `described` is what `describe_namespace` gave."""
+
+    def __init__(self, namespace: str, described: tuple[int, str, str], around: Surroundings, membership: Membership) -> None:
+        self._namespace = namespace
+        self._described = described
+        self._around = around
+        self._membership = membership
+        self._consumer: Consumer = around.log.consumer()
+        self._history = history_topic(namespace)
+        self._commands = commands_topic(namespace)
+        self._assigned: dict[int, AssignedPartition] = {}
+        self._leaving: dict[int, tuple[AssignedPartition, float]] = {}
+        self._paused: set[TopicPartition] = set()
+        self._reassign = False
+
+    @property
+    def partitions(self) -> dict[int, AssignedPartition]:
+        """What membership has given."""
+        return dict(self._assigned)
+
+    def turn(self, wait_max_ms: int = 1000) -> None:
+        """One round: who leads what, read, settle, decide."""
+        self._follow_membership()
+        self._assign()
+        self._pause_and_resume()
+        records = self._read(wait_max_ms)
+        self._around.lanes.turn()
+        for partition, assigned in self._all():
+            assigned.turn(records.get((self._history, partition), ()), records.get((self._commands, partition), ()))
+        self._close_settled()
+
+    def close(self, handover_ms: int) -> None:
+        """Stop taking commands, let what is in flight settle for at most `handover_ms`, and leave."""
+        deadline_ms = self._around.monotonic_ms() + handover_ms
+        for partition in list(self._assigned):
+            self._give_up(partition, deadline_ms)
+        while self._leaving and self._around.monotonic_ms() < deadline_ms:
+            self._assign()
+            records = self._read(20)
+            self._around.lanes.turn()
+            for partition, (assigned, _) in list(self._leaving.items()):
+                assigned.turn(records.get((self._history, partition), ()), ())
+            self._close_settled()
+        for assigned, _ in self._leaving.values():
+            assigned.close()
+        self._leaving.clear()
+        self._membership.leave()
+        self._consumer.close()
+        self._around.lanes.flush(1000)
+        self._around.lanes.close()
+
+    def _all(self) -> list[tuple[int, AssignedPartition]]:
+        return [*self._assigned.items(), *((partition, leaving) for partition, (leaving, _) in self._leaving.items())]
+
+    def _follow_membership(self) -> None:
+        wanted = self._membership.poll()
+        for partition in sorted(wanted - self._assigned.keys() - self._leaving.keys()):
+            topics = partition_topics(self._namespace, partition, self._described)
+            self._assigned[partition] = AssignedPartition(topics, self._around)
+            self._reassign = True
+        for partition in self._assigned.keys() - wanted:
+            self._give_up(partition, self._around.monotonic_ms() + self._around.limits.handover_ms)
+
+    def _give_up(self, partition: int, deadline_ms: float) -> None:
+        self._leaving[partition] = (self._assigned.pop(partition), deadline_ms)
+        self._reassign = True
+
+    def _close_settled(self) -> None:
+        for partition, (leaving, deadline_ms) in list(self._leaving.items()):
+            if leaving.hand_over() or self._around.monotonic_ms() >= deadline_ms:
+                leaving.close()
+                del self._leaving[partition]
+                self._reassign = True
+
+    def _assign(self) -> None:
+        moved = [assigned.take_moved() for _, assigned in self._all()]
+        if not (self._reassign or any(moved)):
+            return
+        self._reassign = False
+        positions: dict[TopicPartition, int] = {}
+        for partition, assigned in self._all():
+            positions.update(assigned.positions())
+            if partition in self._leaving:
+                positions.pop((self._commands, partition), None)
+        self._consumer.assign(positions)
+        self._paused.clear()
+
+    def _pause_and_resume(self) -> None:
+        full = {(self._commands, partition) for partition, a in self._assigned.items() if a.owner is not None and not a.wants_commands}
+        if pause := full - self._paused:
+            self._consumer.pause(pause)
+        if resume := self._paused - full:
+            self._consumer.resume(resume)
+        self._paused = full
+
+    def _read(self, wait_max_ms: int) -> dict[TopicPartition, list[Record]]:
+        wait_ms = min((assigned.wait_ms() for _, assigned in self._all()), default=200)
+        by_place: dict[TopicPartition, list[Record]] = {}
+        try:
+            records = self._consumer.poll(self._around.limits.turn_records_max, min(wait_ms, wait_max_ms))
+        except OffsetOutOfRange as error:
+            for partition, assigned in self._all():
+                if partition == error.partition:
+                    assigned.out_of_range(error)
+            self._reassign = True
+            return by_place
+        except LogUnavailable as error:
+            logger.warning("reading failed: %s; trying again", error)
+            return by_place
+        for record in records:
+            by_place.setdefault((record.topic, record.partition), []).append(record)
+        return by_place
+
+    def stopped(self) -> list[tuple[int, Exception]]:
+        """Partitions that stopped for good, and why."""
+        return [(partition, a.failure) for partition, a in self._assigned.items() if a.stage is Stage.STOPPED and a.failure is not None]

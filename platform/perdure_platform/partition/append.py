@@ -1,0 +1,112 @@
+"""Stage 3: decisions -> commit records -> appended without waiting (design.md 3.3).
+
+Only the last record that a turn appends carries the turn's watermark, and the marks that belong to it (design.md 3.5, R7): each
+record is held back until the next one, or the end of the turn, shows whether it is the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from perdure_schemas.codec import encode_history
+
+from perdure_platform.partition.apply import RunChange
+from perdure_platform.partition.confirm import Confirmer, Sent
+from perdure_platform.partition.transition.draft import Decision
+from perdure_schemas.dead_letters import DeadLetter
+from perdure_schemas.history import AddressedReply, AppliedOffset, Claim, ClaimedRecord, CommitRecord, Mark, PositionRecord
+from perdure_schemas.live import LiveState
+
+
+class Appender:
+    """Numbers and sends the records of one claim. `send` queues bytes on the history topic under a key."""
+
+    def __init__(self, claim: Claim, live: LiveState, confirmer: Confirmer, send: Callable[[bytes | None, bytes], None]) -> None:
+        self._claim = claim
+        self._confirmer = confirmer
+        self._send = send
+        self._held: tuple[CommitRecord, str, tuple[RunChange, ...]] | None = None
+        self.sequence = 0
+        self.live_count = live.live_count
+        self.watermark = -1
+        self.released = -1
+
+    def add(
+        self,
+        decision: Decision,
+        now_ms: int,
+        released: int,
+        extra_replies: Sequence[AddressedReply] = (),
+    ) -> None:
+        """Append what a decision comes to."""
+        offset = decision.applied_offset
+        record = CommitRecord(
+            claim_number=self._claim.claim_number,
+            claim_id=self._claim.claim_id,
+            sequence=self._next(),
+            time_ms=now_ms,
+            released=released,
+            command_offsets=decision.command_offsets,
+            applied=() if offset is None else (AppliedOffset(decision.workflow_id, offset),),
+            requests=decision.requests,
+            transitions=tuple(run.transition() for run in decision.runs),
+            replies=(*decision.replies, *extra_replies),
+            commands=decision.commands,
+        )
+        self._hold(record, decision.workflow_id, tuple((run.before, run.state) for run in decision.runs))
+
+    def add_dead_letters(self, dead_letters: Sequence[DeadLetter], now_ms: int, released: int) -> None:
+        """Append a record whose effect is that these go to the dead letters."""
+        record = CommitRecord(
+            claim_number=self._claim.claim_number,
+            claim_id=self._claim.claim_id,
+            sequence=self._next(),
+            time_ms=now_ms,
+            released=released,
+            command_offsets=tuple(letter.source_offset for letter in dead_letters),
+            dead_letters=tuple(dead_letters),
+        )
+        self._hold(record, "", ())
+
+    def end_turn(self, watermark: int, marks: dict[str, Mark]) -> bool:
+        """Send what is held, with the turn's watermark and marks; whether there was anything."""
+        if self._held is None:
+            return False
+        record, workflow_id, runs = self._held
+        self._held = None
+        self._append(replace(record, watermark=watermark, marks=marks), workflow_id, runs)
+        self.watermark = watermark
+        return True
+
+    def position(self, watermark: int, released: int, marks: dict[str, Mark], now_ms: int) -> None:
+        """Append a position record; only between two turns."""
+        assert self._held is None, "a position record stands between turns"
+        record = PositionRecord(
+            claim_number=self._claim.claim_number,
+            claim_id=self._claim.claim_id,
+            sequence=self._next(),
+            time_ms=now_ms,
+            watermark=watermark,
+            released=released,
+            marks=marks,
+            live_count=self.live_count,
+        )
+        self.watermark = watermark
+        self._append(record, "", ())
+
+    def _next(self) -> int:
+        self.sequence += 1
+        self.live_count += 1
+        return self.sequence
+
+    def _hold(self, record: CommitRecord, workflow_id: str, runs: tuple[RunChange, ...]) -> None:
+        if self._held is not None:
+            self._append(*self._held)
+        self._held = (record, workflow_id, runs)
+
+    def _append(self, record: ClaimedRecord, workflow_id: str, runs: tuple[RunChange, ...]) -> None:
+        value = encode_history(record)
+        self._confirmer.sent(Sent(value, record, workflow_id, runs))
+        self._send(workflow_id.encode() or None, value)
+        self.released = record.released

@@ -1,0 +1,137 @@
+"""Stage 5: live records -> rows and their offset, in one WriteBatch; the same call live, on rebuild and on a standby.
+
+What belongs here is the translation of a fold's outcome into rows. It decides nothing, and reads back nothing that it wrote: the
+states before and after each transition come with the record, made by `transition/fold.py`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perdure_platform.partition.transition.effects import has_effects
+from perdure_platform.partition.transition.positions import Positions, advance, step_over
+from perdure_platform.partition.transition.state import RunState
+from perdure_platform.store import keys, tables
+from perdure_platform.store.tables import Batch, Tables
+from perdure_schemas.history import CommitRecord, HistoryRecord
+from perdure_schemas.live import LiveState, Verdict
+from perdure_schemas.replies import RunSummary
+
+RunChange = tuple[RunState | None, RunState]
+"""A run before and behind one transition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A record as read back, with its verdict and, where it is live, what it does to its runs."""
+
+    offset: int
+    leader_epoch: int
+    append_time_ms: int
+    value: bytes
+    record: HistoryRecord
+    verdict: Verdict
+    live: LiveState
+    runs: tuple[RunChange, ...] = ()
+
+
+class Applier:
+    """Keeps a partition's rows, and the part of the fold that belongs to no run, in step with the log."""
+
+    def __init__(self, store_tables: Tables) -> None:
+        self._tables = store_tables
+        self.positions: Positions = store_tables.positions()
+        self.applied: dict[str, int] = store_tables.applied()
+        self._expiries: list[tuple[int, str, str]] = [(r.expires_at_ms, r.workflow_id, r.request_id) for r in store_tables.requests()]
+        heapq.heapify(self._expiries)
+        self._unreleased: deque[int] = deque(offset for offset, _ in store_tables.unreleased())
+        self.expired: list[tuple[str, str]] = []
+
+    def has_releasable(self, released: int) -> bool:
+        """Whether the log does not know yet of effects that are acknowledged up to `released`."""
+        return bool(self._unreleased) and self._unreleased[0] <= released
+
+    def apply(self, judged: Sequence[Judged]) -> None:
+        """Write what `judged` records, in log order, come to. `expired` names the requests that it forgot."""
+        self.expired.clear()
+        batch: Batch = {}
+        for one in judged:
+            if one.verdict is not Verdict.LIVE:
+                self.positions = step_over(self.positions, one.offset, one.leader_epoch)
+                continue
+            self.positions = advance(self.positions, one.record, one.live, one.offset, one.leader_epoch, one.append_time_ms)
+            if isinstance(one.record, CommitRecord):
+                self._commit(one, one.record, batch)
+            self._settle(batch)
+        if batch:
+            self._tables.store.write(batch)
+
+    def _commit(self, one: Judged, record: CommitRecord, batch: Batch) -> None:
+        for applied in record.applied:
+            if applied.offset > self.applied.get(applied.workflow_id, -1):
+                self.applied[applied.workflow_id] = applied.offset
+                batch[keys.applied(applied.workflow_id)] = keys.number(applied.offset)
+        for request in record.requests:
+            batch[keys.request(request.workflow_id, request.request_id)] = tables.encode_request(request)
+            heapq.heappush(self._expiries, (request.expires_at_ms, request.workflow_id, request.request_id))
+        row = tables.encode_run_record(one.append_time_ms, one.value)
+        for before, after in one.runs:
+            batch[keys.run_record(after.workflow_id, after.run_id, one.offset)] = row
+            write_run(before, after, batch)
+        if has_effects(record):
+            self._unreleased.append(one.offset)
+            batch[keys.unreleased(one.offset)] = tables.unreleased_row(record, one.offset, one.value)
+
+    def _settle(self, batch: Batch) -> None:
+        """Drop the rows that the positions have passed."""
+        positions = self.positions
+        for workflow_id in [w for w, offset in self.applied.items() if offset <= positions.watermark]:
+            del self.applied[workflow_id]
+            batch[keys.applied(workflow_id)] = None
+        while self._expiries and self._expiries[0][0] < positions.time_ms:
+            _, workflow_id, request_id = heapq.heappop(self._expiries)
+            batch[keys.request(workflow_id, request_id)] = None
+            self.expired.append((workflow_id, request_id))
+        while self._unreleased and self._unreleased[0] <= positions.released:
+            batch[keys.unreleased(self._unreleased.popleft())] = None
+        batch[keys.POSITIONS] = tables.encode_positions(positions)
+
+
+def write_run(before: RunState | None, after: RunState, batch: Batch) -> None:
+    """The rows of a run that follow from its state."""
+    workflow_id, run_id = after.workflow_id, after.run_id
+    if before is None:
+        batch[keys.current_run(workflow_id)] = run_id.encode()
+    if before is None or before.status is not after.status:
+        batch[keys.visibility(after.start_time_ms, workflow_id, run_id)] = tables.encode_summary(summary(after))
+    old_due, new_due = (before.next_due_ms() if before is not None else 0), after.next_due_ms()
+    if old_due != new_due:
+        if old_due:
+            batch[keys.due(old_due, workflow_id, run_id)] = None
+        if new_due:
+            batch[keys.due(new_due, workflow_id, run_id)] = b""
+    was_failing, is_failing = before is not None and before.activation_failure is not None, after.activation_failure is not None
+    if was_failing != is_failing:
+        batch[keys.failing(workflow_id, run_id)] = b"" if is_failing else None
+
+
+def summary(run: RunState) -> RunSummary:
+    """A run as one row of a list."""
+    started = run.started
+    return RunSummary(
+        workflow_id=run.workflow_id,
+        run_id=run.run_id,
+        first_execution_run_id=started.first_execution_run_id,
+        workflow_type=started.workflow_type,
+        task_queue=started.task_queue,
+        status=run.status,
+        start_time_ms=run.start_time_ms,
+        close_time_ms=run.close_time_ms,
+        execution_time_ms=run.start_time_ms + started.first_activation_delay_ms,
+        history_length=run.next_event_id - 1,
+        memo=started.memo,
+        search_attributes=started.search_attributes,
+    )

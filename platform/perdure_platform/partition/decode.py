@@ -1,0 +1,71 @@
+"""Stage 1: command record -> command, or a dead letter with position and reason. One bad record never stops a partition (P9)."""
+
+from __future__ import annotations
+
+from perdure_schemas.codec import decode_command
+from perdure_schemas.headers import TRACE_PARENT
+
+from perdure._log.port import Record
+from perdure_platform.partition.transition.draft import Arrived
+from perdure_schemas.commands import Command, DescribePartition, ListWorkflows
+from perdure_schemas.dead_letters import DeadLetter
+from perdure_schemas.errors import CodecError, LimitExceeded, LogCorrupt
+from perdure_schemas.limits import check_id
+from perdure_schemas.placement import partition_of
+
+FORMAT_LEVEL = 1
+"""The highest format level that this build reads (design.md 10)."""
+
+_OF_THE_PARTITION = (ListWorkflows, DescribePartition)
+
+
+class UnknownFormat(LogCorrupt):
+    """A command between partitions that needs a newer build; the partition stops rather than lose it (R15)."""
+
+
+def decode(record: Record, partition_count: int, now_ms: int) -> Arrived | DeadLetter:
+    """The command in `record`. Raises UnknownFormat for one that must not be skipped."""
+    try:
+        command = decode_command(record.value)
+    except CodecError as error:
+        return dead_letter(record, "undecodable", str(error), now_ms)
+    if command.format_level > FORMAT_LEVEL:
+        if command.origin is not None:
+            raise UnknownFormat(
+                f"{record.topic}[{record.partition}] offset {record.offset} needs format level {command.format_level}, "
+                f"and this build reads {FORMAT_LEVEL}: run a newer build"
+            )
+        return dead_letter(record, "unknown_format", f"format level {command.format_level} is above {FORMAT_LEVEL}", now_ms)
+    if not isinstance(command.body, _OF_THE_PARTITION):
+        try:
+            check_id("workflow id", command.workflow_id)
+        except LimitExceeded as error:
+            return dead_letter(record, "invalid_workflow_id", str(error), now_ms)
+        if (right := partition_of(command.workflow_id, partition_count)) != record.partition:
+            text = f"workflow {command.workflow_id!r} belongs to partition {right}, not {record.partition}"
+            return dead_letter(record, "wrong_partition", text, now_ms)
+    return Arrived(record.offset, command, trace_parent(record), len(record.value))
+
+
+def dead_letter(record: Record, reason: str, message: str, now_ms: int) -> DeadLetter:
+    """What operators see of a record that could not be used."""
+    return DeadLetter(record.topic, record.partition, record.offset, reason, message, record.key or b"", record.value, now_ms)
+
+
+def trace_parent(record: Record) -> str:
+    """The W3C trace context that the record carries, or nothing."""
+    for name, value in record.headers:
+        if name == TRACE_PARENT:
+            return value.decode("ascii", "replace")
+    return ""
+
+
+def is_origin_new(command: Command, marks: dict[int, tuple[int, int]]) -> bool:
+    """Whether a command of another partition is above that partition's mark; raises the mark (design.md 3.6, R7)."""
+    origin = command.origin
+    if origin is None:
+        return True
+    if (origin.offset, origin.index) <= marks.get(origin.partition, (-1, -1)):
+        return False
+    marks[origin.partition] = (origin.offset, origin.index)
+    return True

@@ -1,0 +1,125 @@
+"""The producers of one process, shared by its partitions: history, commands, and everything else.
+
+Three, because they fail differently: a failed history append ends every claim that rests on it; a failed command ends its stream, and all
+that is unacknowledged goes again, in log order, through a new one (R8); tasks and replies have no order to keep.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from perdure._log.errors import LogBusy
+from perdure._log.port import Delivery, Headers, Log
+
+
+class EffectOwner(Protocol):
+    """Whoever sent an effect, and is told what became of it."""
+
+    def acknowledged(self, offset: int, index: int) -> None:
+        """The effect is in the log."""
+
+    def failed(self, offset: int, index: int, error: Exception) -> None:
+        """The append of a task, a reply or a dead letter failed; it may have landed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectToken:
+    """Names an effect on its way through a producer."""
+
+    owner: EffectOwner
+    offset: int
+    index: int
+
+
+_Queued = tuple[str, int, bytes | None, bytes, Headers, object]
+
+
+class Lanes:
+    """`on_history_failed` and `on_commands_failed` are called with the error; the producer is a new one by then."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._history = log.producer(Delivery.PIPELINED)
+        self._commands = log.producer(Delivery.ORDERED)
+        self._others = log.producer(Delivery.PIPELINED)
+        self._waiting: tuple[deque[_Queued], deque[_Queued], deque[_Queued]] = (deque(), deque(), deque())
+        self.on_history_failed: list[Callable[[Exception], None]] = []
+        self.on_commands_failed: list[Callable[[Exception], None]] = []
+
+    def append_history(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
+        """Queue a record of a history partition."""
+        self._queue(0, (topic, partition, key, value, (), None))
+
+    def send_command(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers, token: EffectToken) -> None:
+        """Queue a command to a partition; commands leave in the order of these calls."""
+        self._queue(1, (topic, partition, key, value, headers, token))
+
+    def send(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers, token: EffectToken) -> None:
+        """Queue a task, a reply or a dead letter."""
+        self._queue(2, (topic, partition, key, value, headers, token))
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait for room in their producer."""
+        return sum(map(len, self._waiting))
+
+    def turn(self) -> None:
+        """Push what waits, and hand out what was acknowledged or failed."""
+        for lane in range(3):
+            self._push(lane)
+        _, failures = self._history.poll()
+        if failures:
+            self._history.drop()
+            self._history.close()
+            self._history = self._log.producer(Delivery.PIPELINED)
+            self._waiting[0].clear()
+            for told in list(self.on_history_failed):
+                told(failures[0].error)
+        acknowledged, failures = self._commands.poll()
+        self._acknowledge(acknowledged)
+        if failures:
+            self._commands.drop()
+            self._commands.close()
+            self._commands = self._log.producer(Delivery.ORDERED)
+            self._waiting[1].clear()
+            for told in list(self.on_commands_failed):
+                told(failures[0].error)
+        acknowledged, failures = self._others.poll()
+        self._acknowledge(acknowledged)
+        for failure in failures:
+            if isinstance(failure.token, EffectToken):
+                failure.token.owner.failed(failure.token.offset, failure.token.index, failure.error)
+
+    def flush(self, timeout_ms: int) -> None:
+        """Give what is queued some time to leave; for shutdown."""
+        for producer in (self._history, self._commands, self._others):
+            producer.flush(timeout_ms)
+
+    def close(self) -> None:
+        """Release the producers; what had not left is found by the next owner."""
+        for producer in (self._history, self._commands, self._others):
+            producer.close()
+
+    def _queue(self, lane: int, queued: _Queued) -> None:
+        self._waiting[lane].append(queued)
+        self._push(lane)
+
+    def _push(self, lane: int) -> None:
+        waiting = self._waiting[lane]
+        producer = (self._history, self._commands, self._others)[lane]
+        while waiting:
+            topic, partition, key, value, headers, token = waiting[0]
+            try:
+                producer.append(topic, partition, key, value, headers, token)
+            except LogBusy:
+                return
+            waiting.popleft()
+
+    @staticmethod
+    def _acknowledge(tokens: list[object]) -> None:
+        for token in tokens:
+            if isinstance(token, EffectToken):
+                token.owner.acknowledged(token.offset, token.index)

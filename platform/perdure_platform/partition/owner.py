@@ -1,0 +1,377 @@
+"""PartitionOwner: one partition under one claim. Read `turn` first; everything else is a stage of it.
+
+What belongs here is the order of the stages and what they share. It has no rule of its own: what is live is `confirm`'s to say, what is
+decided `transition`'s, what is stored `apply`'s, what leaves and when `release`'s. Memory runs ahead of the log, and the store and the
+world see only what is confirmed. A crash at any line loses memory and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perdure._log.port import EndOffsetsRequest, Log, Record
+from perdure_platform.config import OwnerLimits
+from perdure_platform.partition.append import Appender
+from perdure_platform.partition.apply import Applier, RunChange
+from perdure_platform.partition.barrier import Barrier
+from perdure_platform.partition.clock import PartitionClock
+from perdure_platform.partition.confirm import Confirmer, Sent
+from perdure_platform.partition.decode import decode, is_origin_new
+from perdure_platform.partition.lanes import Lanes
+from perdure_platform.partition.query import Reader
+from perdure_platform.partition.rebuild import Topics
+from perdure_platform.partition.release import Releaser
+from perdure_platform.partition.runs import Runs
+from perdure_platform.partition.timers import DueRuns
+from perdure_platform.partition.transition.decide import decide
+from perdure_platform.partition.transition.draft import Answer, Arrived, Context, Decision, Due, Input, TakenOver
+from perdure_platform.partition.transition.effects import effects_of
+from perdure_platform.partition.transition.handlers import READS
+from perdure_platform.partition.transition.state import RunState
+from perdure_platform.partition.transition.workflow import closed_reply
+from perdure_platform.store.tables import Tables
+from perdure_schemas.commands import Command
+from perdure_schemas.dead_letters import DeadLetter
+from perdure_schemas.events import ActivityTaskScheduled, ResultWaiter
+from perdure_schemas.history import AddressedReply, Claim, CommitRecord, Mark, SettledRequest
+from perdure_schemas.replies import PartitionDescribed
+from perdure_schemas.topics import commands_topic, history_topic
+
+WAITERS_MAX = 1_000
+"""Clients that wait in memory for one run; the oldest is dropped and asks again."""
+
+OVERDUE_LOOK_MS = 1_000
+"""A run that looked due and was not (a takeover moved its deadline) is looked at again after this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an owner is made of, all for one partition."""
+
+    topics: Topics
+    log: Log
+    lanes: Lanes
+    tables: Tables
+    runs: Runs
+    applier: Applier
+    releaser: Releaser
+    clock: PartitionClock
+    limits: OwnerLimits
+
+
+class PartitionOwner:
+    """Leads a partition from the moment its claim counts until Retired is raised or it is closed."""
+
+    def __init__(self, parts: Parts, claim: Claim, claim_offset: int) -> None:
+        self._parts = parts
+        self._topics, self._lanes, self._tables = parts.topics, parts.lanes, parts.tables
+        self._runs, self._applier, self._releaser = parts.runs, parts.applier, parts.releaser
+        self._clock, self._limits = parts.clock, parts.limits
+        self.claim = claim
+        positions = self._applier.positions
+        self._leading_since_ms = positions.time_ms
+        self.confirmer = Confirmer(positions.live)
+        self._appender = Appender(claim, positions.live, self.confirmer, self._send_history)
+        self._confirmed_sequence = 0
+        self.next_command_offset = positions.watermark + 1
+        self._marks = {int(source): (mark.offset, mark.index) for source, mark in positions.marks.items()}
+        self._recorded_marks = dict(self._marks)
+        self._requests = {(r.workflow_id, r.request_id): r for r in self._tables.requests()}
+        self._due = DueRuns(self._tables, self._limits.due_runs_max)
+        self._overdue: list[str] = []
+        self._waiters: dict[str, list[tuple[str, ResultWaiter]]] = {}
+        self._barrier = Barrier(self._request_ends, self._read_ends)
+        self._reader = Reader(self, self._runs, self._tables, self._tables.store)
+        self._reads: list[Command] = []
+        self._last_append_ms = self._clock.now_ms()
+        self._release_again(claim_offset)
+        self._appender.position(self.next_command_offset - 1, self._releaser.released, self._all_marks(), self._clock.now_ms())
+        self._taken_over = [workflow_id for workflow_id, _ in self._tables.failing()]
+
+    # -- the path
+
+    def turn(self, history: Sequence[Record], commands: Sequence[Record]) -> None:
+        """Settle what the log gave back, then decide what arrived. Raises Retired, LogCorrupt."""
+        self._settle(history)  # 4 confirm, 5 apply, 6 release
+        now_ms = self._clock.now_ms()
+        inputs, dead_letters = self._decode(commands, now_ms)  # 1
+        self._add_due(inputs, now_ms)
+        if dead_letters:
+            self._appender.add_dead_letters(dead_letters, now_ms, self._releaser.released)
+        for workflow_id, arrived in inputs.items():  # each run once
+            for batch in self._cut(arrived):
+                self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
+        self._end_turn(now_ms)
+
+    def _settle(self, history: Sequence[Record]) -> None:
+        if not history:
+            return
+        confirmed = self.confirmer.confirm(history)
+        self._applier.apply([judged for judged, _ in confirmed])
+        for workflow_id, request_id in self._applier.expired:
+            self._requests.pop((workflow_id, request_id), None)
+        for judged, sent in confirmed:
+            self._clock.observe(judged.append_time_ms)
+            if sent is None:
+                continue
+            self._confirmed_sequence = sent.record.sequence
+            if sent.workflow_id:
+                self._runs.confirmed(sent.workflow_id)
+                self._look_at(sent.workflow_id, self._runs.entry(sent.workflow_id).state)
+            self._release(judged.offset, sent)
+        self._runs.trim()
+
+    def _decode(self, commands: Sequence[Record], now_ms: int) -> tuple[dict[str, list[Input]], list[DeadLetter]]:
+        inputs: dict[str, list[Input]] = {}
+        dead_letters: list[DeadLetter] = []
+        applied = self._applier.applied
+        for record in commands:
+            if record.offset < self.next_command_offset:
+                continue
+            arrived = decode(record, self._topics.partition_count, now_ms)
+            self.next_command_offset = record.offset + 1
+            if isinstance(arrived, DeadLetter):
+                dead_letters.append(arrived)
+                continue
+            command = arrived.command
+            if not is_origin_new(command, self._marks) or applied.get(command.workflow_id, -1) >= record.offset:
+                continue
+            if type(command.body) in READS:
+                self._reads.append(command)
+            else:
+                inputs.setdefault(command.workflow_id, []).append(arrived)
+        return inputs, dead_letters
+
+    def _add_due(self, inputs: dict[str, list[Input]], now_ms: int) -> None:
+        for workflow_id in self._taken_over:
+            inputs.setdefault(workflow_id, []).append(TakenOver())
+        self._taken_over.clear()
+        for workflow_id, undeliverable in self._releaser.undeliverable:
+            inputs.setdefault(workflow_id, []).append(undeliverable)
+        self._releaser.undeliverable.clear()
+        for workflow_id in self._due.take(now_ms):
+            inputs.setdefault(workflow_id, []).append(Due())
+
+    def _cut(self, arrived: list[Input]) -> list[tuple[Input, ...]]:
+        """Batches of bounded count and size; nearly always one."""
+        batches: list[list[Input]] = [[]]
+        size_bytes = 0
+        for item in arrived:
+            size = item.size_bytes if isinstance(item, Arrived) else 0
+            full = len(batches[-1]) >= self._limits.activation_inputs_max or size_bytes + size > self._limits.activation_input_bytes_max
+            if batches[-1] and full:
+                batches.append([])
+                size_bytes = 0
+            batches[-1].append(item)
+            size_bytes += size
+        return [tuple(batch) for batch in batches]
+
+    def _decide(self, workflow_id: str, batch: tuple[Input, ...], now_ms: int) -> None:
+        entry = self._runs.entry(workflow_id)
+        decision = decide(entry.state, workflow_id, batch, self._context(now_ms))
+        if decision.is_recorded:
+            replies = self._close_replies(decision)
+            self._appender.add(decision, now_ms, self._releaser.released, replies)
+            self._last_append_ms = now_ms
+            self._runs.sent(workflow_id)
+            for run in decision.runs:
+                self._runs.put(workflow_id, run.state)
+            for request in decision.requests:
+                self._requests[request.workflow_id, request.request_id] = request
+        for answer in decision.answers:
+            self._barrier.ask(lambda answer=answer: self._releaser.answer(answer), self._appender.sequence)  # type: ignore[misc]
+        for run_id, waiter in decision.waiters:
+            self.wait_for_close(workflow_id, run_id, waiter)
+        self._look_at(workflow_id, entry.state, now_ms if any(isinstance(item, Due) for item in batch) else 0)
+
+    def _end_turn(self, now_ms: int) -> None:
+        watermark = self.next_command_offset - 1
+        if self._appender.end_turn(watermark, self._marks_to_record()):
+            self._recorded_marks = dict(self._marks)
+        reads, self._reads = self._reads, []
+        for command in reads:
+            answer = self._reader.prepare(command)
+            if answer is not None:
+                self._barrier.ask(answer, self._appender.sequence)
+        if self._barrier.turn(now_ms, self.next_command_offset, self._applier.positions.next_offset, self._confirmed_sequence):
+            for workflow_id in self._overdue:
+                self._due.add(workflow_id, now_ms)
+            self._overdue.clear()
+        self._write_position_when_idle(now_ms, watermark)
+
+    def _write_position_when_idle(self, now_ms: int, watermark: int) -> None:
+        if self.confirmer.in_flight or now_ms - self._last_append_ms < self._limits.idle_position_ms:
+            return
+        released = self._releaser.released
+        if watermark > self._appender.watermark or self._applier.has_releasable(released):
+            self._appender.position(watermark, released, self._all_marks(), now_ms)
+            self._recorded_marks = dict(self._marks)
+            self._last_append_ms = now_ms
+
+    # -- effects
+
+    def _release(self, offset: int, sent: Sent) -> None:
+        if isinstance(sent.record, CommitRecord):
+            lookup = _RecordRuns(sent.runs, self._runs)
+            self._releaser.release(offset, effects_of(sent.record, self._topics.partition, offset, lookup))
+        else:
+            self._releaser.passed(offset)
+
+    def _release_again(self, claim_offset: int) -> None:
+        """What the claims before may not have released (design.md 3.6)."""
+        for offset, record in list(self._tables.unreleased()):
+            if offset > self._applier.positions.released:
+                self._releaser.release(offset, effects_of(record, self._topics.partition, offset, self._runs))
+        self._releaser.passed(claim_offset)
+
+    def _close_replies(self, decision: Decision) -> list[AddressedReply]:
+        """Clients that wait in memory for a run that this decision closes."""
+        replies: list[AddressedReply] = []
+        waiting = self._waiters.get(decision.workflow_id)
+        if not waiting:
+            return replies
+        for run in decision.runs:
+            if not run.state.is_open:
+                body = closed_reply(run.state)
+                replies.extend(AddressedReply(w.address, w.request_id, body) for run_id, w in waiting if run_id == run.state.run_id)
+                waiting = [item for item in waiting if item[0] != run.state.run_id]
+        if waiting:
+            self._waiters[decision.workflow_id] = waiting
+        else:
+            del self._waiters[decision.workflow_id]
+        return replies
+
+    # -- what reads need (query.Partition)
+
+    def wait_for_close(self, workflow_id: str, run_id: str, waiter: ResultWaiter) -> None:
+        """Tell the client when the run closes; in memory only, the client asks again."""
+        waiting = self._waiters.setdefault(workflow_id, [])
+        if (run_id, waiter) not in waiting:
+            waiting.append((run_id, waiter))
+            del waiting[:-WAITERS_MAX]
+
+    def ask_again(self, command: Command) -> None:
+        """Put a read back behind everything decided so far."""
+        self._reads.append(command)
+
+    def answer(self, answer: Answer) -> None:
+        """Send an answer that the barrier has let through."""
+        self._releaser.answer(answer)
+
+    def describe(self, digest_of_rows: str) -> PartitionDescribed:
+        """Positions and counters for operators."""
+        positions = self._applier.positions
+        return PartitionDescribed(
+            partition=self._topics.partition,
+            claim_number=self.claim.claim_number,
+            claim_id=self.claim.claim_id,
+            owner=self.claim.owner,
+            host=self.claim.host,
+            sequence=positions.live.sequence,
+            live_count=positions.live.live_count,
+            watermark=positions.watermark,
+            released=self._releaser.released,
+            history_offset=positions.next_offset,
+            open_runs=sum(1 for _ in self._tables.due()),
+            cached_runs=len(self._runs),
+            in_flight=len(self.confirmer.in_flight),
+            dead=dict(self.confirmer.dead),
+            digest=digest_of_rows,
+            digest_offset=positions.next_offset - 1 if digest_of_rows else -1,
+        )
+
+    # -- for the node
+
+    @property
+    def has_room(self) -> bool:
+        """Whether commands may be taken: what is in flight, and what waits to leave, is bounded (design.md 5)."""
+        return (
+            len(self.confirmer.in_flight) < self._limits.in_flight_records_max
+            and self.confirmer.in_flight_bytes < self._limits.in_flight_bytes_max
+            and self._lanes.waiting < self._limits.unsent_effects_max
+        )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is in flight and every effect is acknowledged."""
+        return not self.confirmer.in_flight and self._releaser.is_settled
+
+    def wait_ms(self) -> int:
+        """How long the loop may sleep if nothing comes."""
+        if self._barrier.is_waiting or self._lanes.waiting or self._reads:
+            return 1
+        until_due_ms = self._due.next_ms() - self._clock.now_ms()
+        return max(0, min(until_due_ms, self._limits.idle_position_ms))
+
+    def close(self) -> None:
+        """The claim is over, or the partition was handed over; memory goes."""
+        self._releaser.close()
+        self._runs.close()
+
+    # -- small parts
+
+    def _look_at(self, workflow_id: str, state: RunState | None, decided_due_ms: int = 0) -> None:
+        """See to it that the run is looked at when it is due; `decided_due_ms` is set where it was looked at just now."""
+        due_ms = state.next_due_ms() if state is not None else 0
+        if not due_ms:
+            return
+        if decided_due_ms and due_ms <= decided_due_ms:
+            if due_ms > self._barrier.caught_up_ms:
+                self._barrier.want_catch_up()
+                self._overdue.append(workflow_id)
+                return
+            due_ms = decided_due_ms + OVERDUE_LOOK_MS
+        self._due.add(workflow_id, due_ms)
+
+    def _context(self, now_ms: int) -> Context:
+        return Context(
+            now_ms=now_ms,
+            caught_up_ms=self._barrier.caught_up_ms,
+            leading_since_ms=self._leading_since_ms,
+            run_id_seed=f"{self._topics.history_topic_id}/{self._topics.partition}",
+            settled=self._settled,
+            activate=self._runs.activate,
+            discard=self._runs.discard,
+        )
+
+    def _settled(self, workflow_id: str, request_id: str) -> SettledRequest | None:
+        return self._requests.get((workflow_id, request_id))
+
+    def _marks_to_record(self) -> dict[str, Mark]:
+        return {str(source): Mark(*mark) for source, mark in self._marks.items() if self._recorded_marks.get(source) != mark}
+
+    def _all_marks(self) -> dict[str, Mark]:
+        return {str(source): Mark(*mark) for source, mark in self._marks.items()}
+
+    def _send_history(self, key: bytes | None, value: bytes) -> None:
+        self._lanes.append_history(history_topic(self._topics.namespace), self._topics.partition, key, value)
+
+    def _request_ends(self) -> EndOffsetsRequest:
+        topics = self._topics
+        places = [(history_topic(topics.namespace), topics.partition), (commands_topic(topics.namespace), topics.partition)]
+        return self._parts.log.request_end_offsets(places)
+
+    def _read_ends(self, request: EndOffsetsRequest) -> tuple[int, int] | None:
+        ends = request.result()
+        if ends is None:
+            return None
+        topics = self._topics
+        return ends[history_topic(topics.namespace), topics.partition], ends[commands_topic(topics.namespace), topics.partition]
+
+
+class _RecordRuns:
+    """The runs of a record as they were decided with it: what its effects need is there, without a read."""
+
+    def __init__(self, changes: tuple[RunChange, ...], runs: Runs) -> None:
+        self._after = {after.run_id: after for _, after in changes}
+        self._runs = runs
+
+    def run(self, workflow_id: str, run_id: str) -> RunState | None:
+        return self._after.get(run_id) or self._runs.find(workflow_id, run_id)
+
+    def scheduled(self, workflow_id: str, run_id: str, event_id: int) -> tuple[ActivityTaskScheduled, int] | None:
+        after = self._after.get(run_id)
+        if after is not None and (activity := after.activities.get(event_id)) is not None:
+            return activity.event, activity.scheduled_time_ms
+        return self._runs.scheduled(workflow_id, run_id, event_id)

@@ -1,0 +1,241 @@
+"""Reads: queries, describe, list, history. They add nothing to the log and wait for the read barrier (design.md 3.7).
+
+Code is queried at the end of the asking turn, on what that turn decided, and the answer waits until all of it is confirmed. Rows are read
+when the barrier opens, so they are confirmed as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from perdure._replay.host import ActivationError, QueryError
+from perdure_platform.partition.apply import summary
+from perdure_platform.partition.runs import Runs
+from perdure_platform.partition.transition.decide import ActivationDeferred
+from perdure_platform.partition.transition.draft import Answer
+from perdure_platform.partition.transition.state import ActivityState, RunState
+from perdure_platform.partition.transition.workflow import closed_reply
+from perdure_platform.store.port import Store
+from perdure_platform.store.tables import Tables, digest
+from perdure_platform.store.visibility import FilterError, parse_filter
+from perdure_schemas import commands, replies
+from perdure_schemas.commands import Command, ReplyAddress
+from perdure_schemas.events import CloseEvent, ResultWaiter
+from perdure_schemas.options import QueryRejectCondition, WorkflowStatus
+from perdure_schemas.payload import Payloads
+from perdure_schemas.replies import RefusalCode, Refused, ReplyBody
+
+ROWS_PER_PAGE_MAX = 2_000
+"""Rows that one list page looks at, matching or not, so that a rare match does not hold up the partition."""
+
+HISTORY_PAGE_BYTES = 1024 * 1024
+"""A page of history ends with the record that passes this."""
+
+
+class Partition(Protocol):
+    """What reads need of the owner."""
+
+    def describe(self, digest_of_rows: str) -> replies.PartitionDescribed:
+        """Positions and counters."""
+
+    def wait_for_close(self, workflow_id: str, run_id: str, waiter: ResultWaiter) -> None:
+        """Tell the client when the run closes."""
+
+    def ask_again(self, command: Command) -> None:
+        """Put a read back behind everything decided so far."""
+
+    def answer(self, answer: Answer) -> None:
+        """Send an answer."""
+
+
+class Reader:
+    """Answers one partition's reads."""
+
+    def __init__(self, partition: Partition, runs: Runs, tables: Tables, store: Store) -> None:
+        self._partition = partition
+        self._runs = runs
+        self._tables = tables
+        self._store = store
+
+    def prepare(self, command: Command) -> Callable[[], None] | None:
+        """Called at the end of the asking turn; what it returns is called when the barrier opens. None: nobody waits for an answer."""
+        request = command.request
+        if request is None or request.reply_to is None:
+            return None
+        address = request.reply_to
+        if isinstance(command.body, commands.QueryWorkflow):
+            body = self._query(command.workflow_id, command.body)
+            return lambda: self._send(address, command, body)
+        return lambda: self._read(address, command)
+
+    def _send(self, address: ReplyAddress, command: Command, body: ReplyBody) -> None:
+        assert command.request is not None
+        self._partition.answer(Answer(address, command.request.request_id, body))
+
+    def _read(self, address: ReplyAddress, command: Command) -> None:
+        body = command.body
+        match body:
+            case commands.AwaitWorkflow():
+                self._await(address, command, body)
+            case commands.DescribeWorkflow():
+                self._send(address, command, self._describe(command.workflow_id, body.run_id))
+            case commands.FetchHistory():
+                self._send(address, command, self._history(command.workflow_id, body))
+            case commands.ListWorkflows():
+                self._send(address, command, self._list(body))
+            case commands.DescribePartition():
+                self._send(address, command, self._partition.describe(digest(self._store) if body.with_digest else ""))
+            case _:
+                raise TypeError(f"{type(body).__name__} is not a read")
+
+    # -- code
+
+    def _query(self, workflow_id: str, query: commands.QueryWorkflow) -> ReplyBody:
+        run = self._runs.find(workflow_id, query.run_id)
+        if run is None:
+            return _no_run(workflow_id, query.run_id)
+        if _is_rejected(run, query.reject_condition):
+            return Refused(
+                RefusalCode.QUERY_REJECTED,
+                f"workflow {workflow_id!r} is {run.status.name.lower()}",
+                workflow_id,
+                run.run_id,
+                run.started.workflow_type,
+                int(run.status),
+            )
+        if run.is_open and run.activations == 0:
+            why = f": {run.activation_failure.failure.message}" if run.activation_failure is not None else " yet"
+            return Refused(RefusalCode.NOT_READY, f"the code of workflow {workflow_id!r} has not run{why}", workflow_id, run.run_id)
+        try:
+            return replies.QueryAnswered(self._ask_code(run, query))
+        except QueryError as error:
+            return Refused(RefusalCode.QUERY_FAILED, str(error), workflow_id, run.run_id, failure=error.failure)
+        except ActivationError as error:
+            return Refused(
+                RefusalCode.NOT_READY,
+                f"the code of workflow {workflow_id!r} is blocked: {error}",
+                workflow_id,
+                run.run_id,
+                failure=error.failure,
+            )
+        except ActivationDeferred:
+            return Refused(RefusalCode.NOT_READY, f"workflow {workflow_id!r} is being recorded; ask again", workflow_id, run.run_id)
+
+    def _ask_code(self, run: RunState, query: commands.QueryWorkflow) -> Payloads:
+        entry = self._runs.entry(run.workflow_id)
+        if entry.state is run and run.is_open:
+            return self._runs.instance(entry, run).query(query.query_type, query.args, query.header)
+        if entry.in_flight:
+            raise ActivationDeferred
+        instance = self._runs.rebuild(run)
+        try:
+            return instance.query(query.query_type, query.args, query.header)
+        finally:
+            instance.close()
+
+    # -- rows
+
+    def _await(self, address: ReplyAddress, command: Command, body: commands.AwaitWorkflow) -> None:
+        assert command.request is not None
+        run = self._runs.find(command.workflow_id, body.run_id)
+        if run is None:
+            self._send(address, command, _no_run(command.workflow_id, body.run_id))
+        elif run.is_open:
+            waiter = ResultWaiter(address, command.request.request_id)
+            self._partition.wait_for_close(command.workflow_id, run.run_id, waiter)
+        elif self._runs.entry(command.workflow_id).in_flight:
+            self._partition.ask_again(command)
+        else:
+            self._send(address, command, closed_reply(run))
+
+    def _confirmed(self, workflow_id: str, run_id: str) -> RunState | None:
+        """A run as the store has it: memory may be ahead."""
+        if not self._runs.entry(workflow_id).in_flight:
+            return self._runs.find(workflow_id, run_id)
+        stored = run_id or self._tables.current_run(workflow_id)
+        return self._runs.load(workflow_id, stored) if stored else None
+
+    def _describe(self, workflow_id: str, run_id: str) -> ReplyBody:
+        run = self._confirmed(workflow_id, run_id)
+        if run is None:
+            return _no_run(workflow_id, run_id)
+        failing = run.activation_failure
+        return replies.WorkflowDescribed(
+            summary(run),
+            tuple(_pending_activity(activity) for activity in run.activities.values()),
+            len(run.timers),
+            failing.failure if failing is not None else None,
+            failing.attempt if failing is not None else 0,
+            failing.retry_at_ms if failing is not None else 0,
+            run.cancel_requested,
+        )
+
+    def _history(self, workflow_id: str, body: commands.FetchHistory) -> ReplyBody:
+        run_id = body.run_id or self._tables.current_run(workflow_id)
+        if run_id is None:
+            return _no_run(workflow_id, "")
+        page: list[replies.HistoryEvent] = []
+        size_bytes = 0
+        closed = False
+        found = False
+        for stored, transition in self._runs.transitions(workflow_id, run_id):
+            found = True
+            closed = closed or any(isinstance(event, CloseEvent) for event in (*transition.inbound, *transition.produced))
+            for event_id, event in enumerate((*transition.inbound, *transition.produced), transition.first_event_id):
+                if event_id >= body.first_event_id and len(page) < body.events_max:
+                    page.append(replies.HistoryEvent(event_id, stored.record.time_ms, event))
+            size_bytes += stored.size_bytes
+            if page and (len(page) >= body.events_max or size_bytes > HISTORY_PAGE_BYTES):
+                return replies.HistoryPage(run_id, tuple(page), page[-1].event_id + 1, closed)
+        if not found:
+            return _no_run(workflow_id, run_id)
+        return replies.HistoryPage(run_id, tuple(page), 0, closed)
+
+    def _list(self, body: commands.ListWorkflows) -> ReplyBody:
+        try:
+            wanted = parse_filter(body.query)
+        except FilterError as error:
+            return Refused(RefusalCode.INVALID, str(error))
+        found: list[replies.RunSummary] = []
+        for count, (key, row) in enumerate(self._tables.summaries(body.page_token)):
+            if len(found) >= body.page_size or count >= ROWS_PER_PAGE_MAX:
+                return replies.WorkflowsListed(tuple(found), key)
+            if wanted.matches(row):
+                found.append(row)
+        return replies.WorkflowsListed(tuple(found))
+
+
+def _no_run(workflow_id: str, run_id: str) -> Refused:
+    which = f"run {run_id} of workflow {workflow_id!r}" if run_id else f"workflow {workflow_id!r}"
+    return Refused(RefusalCode.NOT_FOUND, f"{which} does not exist in this namespace", workflow_id, run_id)
+
+
+def _is_rejected(run: RunState, condition: QueryRejectCondition) -> bool:
+    if run.is_open or condition is QueryRejectCondition.NONE:
+        return False
+    return condition is QueryRejectCondition.NOT_OPEN or run.status is not WorkflowStatus.COMPLETED
+
+
+def _pending_activity(activity: ActivityState) -> replies.PendingActivity:
+    start = activity.start
+    if activity.cancel_requested:
+        state = "cancel_requested"
+    elif start is not None:
+        state = "started"
+    else:
+        state = "backing_off" if activity.waits_for_retry else "scheduled"
+    return replies.PendingActivity(
+        activity.event.activity_id,
+        activity.event.activity_type,
+        activity.scheduled_event_id,
+        state,
+        activity.attempt,
+        activity.scheduled_time_ms,
+        start.time_ms if start is not None else 0,
+        activity.heartbeat_time_ms,
+        activity.retry_at_ms,
+        activity.heartbeat_details,
+        activity.last_failure,
+        start.identity if start is not None else "",
+    )

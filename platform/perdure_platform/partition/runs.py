@@ -1,0 +1,200 @@
+"""Runs in memory: states and suspended code, the least recently used dropped, absent ones rebuilt from their records (design.md 5).
+
+Memory runs ahead of the log. A run with records in flight is neither evicted nor rebuilt; what is dropped loses nothing, because a
+state is a fold of the run's records, and code is rebuilt by giving it the same activations again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from perdure._replay.actions import Action
+from perdure._replay.host import Activation, ActivationError, RunStart, WorkflowHost, WorkflowInstance
+from perdure_platform.partition.transition.decide import ActivationDeferred
+from perdure_platform.partition.transition.fold import fold_transition
+from perdure_platform.partition.transition.sizes import payload_bytes
+from perdure_platform.partition.transition.state import RunState
+from perdure_platform.store.tables import StoredRecord, Tables
+from perdure_schemas import events
+from perdure_schemas.errors import LogCorrupt
+from perdure_schemas.events import Event
+from perdure_schemas.history import Transition
+
+
+@dataclass(slots=True)
+class Entry:
+    """The current run of a workflow id, as far as it is decided. `state` is None where the id has never had a run."""
+
+    state: RunState | None
+    instance: WorkflowInstance | None = None
+    instance_run_id: str = ""
+    in_flight: int = 0
+
+
+class Runs:
+    """The runs of one partition. `entries_max` bounds states and suspended code in memory; those in flight come on top."""
+
+    def __init__(self, store_tables: Tables, host: WorkflowHost, namespace: str, entries_max: int) -> None:
+        self._tables = store_tables
+        self._host = host
+        self._namespace = namespace
+        self._entries_max = entries_max
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # -- states
+
+    def entry(self, workflow_id: str) -> Entry:
+        """The workflow id's entry, read from the store if it is not here."""
+        entry = self._entries.get(workflow_id)
+        if entry is None:
+            self.misses += 1
+            run_id = self._tables.current_run(workflow_id)
+            entry = Entry(None if run_id is None else self.load(workflow_id, run_id))
+            self._entries[workflow_id] = entry
+        else:
+            self.hits += 1
+            self._entries.move_to_end(workflow_id)
+        return entry
+
+    def put(self, workflow_id: str, state: RunState) -> None:
+        """A decision or a fold has brought the id's current run this far."""
+        entry = self.entry(workflow_id)
+        entry.state = state
+        if entry.instance is not None and (not state.is_open or entry.instance_run_id != state.run_id):
+            self._drop_instance(entry)
+
+    def find(self, workflow_id: str, run_id: str) -> RunState | None:
+        """A run's state: the current one as decided, or an earlier one as stored."""
+        current = self.entry(workflow_id).state
+        if current is not None and (not run_id or current.run_id == run_id):
+            return current
+        return self.load(workflow_id, run_id) if run_id else None
+
+    def load(self, workflow_id: str, run_id: str) -> RunState | None:
+        """Fold a run from its stored records."""
+        state: RunState | None = None
+        for stored, transition in self.transitions(workflow_id, run_id):
+            state = fold_transition(state, transition, stored.record.time_ms)
+        return state
+
+    def scheduled(self, workflow_id: str, run_id: str, event_id: int) -> tuple[events.ActivityTaskScheduled, int] | None:
+        """An activity's scheduling event and its time, from the state if the activity is open, else from the records."""
+        entry = self._entries.get(workflow_id)
+        if entry is not None and entry.state is not None and entry.state.run_id == run_id and event_id in entry.state.activities:
+            activity = entry.state.activities[event_id]
+            return activity.event, activity.scheduled_time_ms
+        for stored, transition in self.transitions(workflow_id, run_id):
+            at = event_id - transition.first_event_id
+            both = (*transition.inbound, *transition.produced)
+            if 0 <= at < len(both):
+                event = both[at]
+                return (event, stored.record.time_ms) if isinstance(event, events.ActivityTaskScheduled) else None
+        return None
+
+    def run(self, workflow_id: str, run_id: str) -> RunState | None:
+        """As `effects.Runs` asks for it."""
+        return self.find(workflow_id, run_id)
+
+    def transitions(self, workflow_id: str, run_id: str) -> Iterator[tuple[StoredRecord, Transition]]:
+        """A run's stored transitions in order."""
+        for stored in self._tables.run_records(workflow_id, run_id):
+            for transition in stored.record.transitions:
+                if transition.run_id == run_id and transition.workflow_id == workflow_id:
+                    yield stored, transition
+
+    # -- in flight
+
+    def sent(self, workflow_id: str) -> None:
+        """A record of this id is on its way."""
+        self.entry(workflow_id).in_flight += 1
+
+    def confirmed(self, workflow_id: str) -> None:
+        """A record of this id is in the log and in the store."""
+        self._entries[workflow_id].in_flight -= 1
+
+    def trim(self) -> None:
+        """Drop what is above the bound, least recently used first."""
+        if len(self._entries) <= self._entries_max:
+            return
+        excess = len(self._entries) - self._entries_max
+        for workflow_id in [w for w, e in self._entries.items() if not e.in_flight][:excess]:
+            self._drop_instance(self._entries.pop(workflow_id))
+
+    def close(self) -> None:
+        """Drop everything."""
+        for entry in self._entries.values():
+            self._drop_instance(entry)
+        self._entries.clear()
+
+    # -- code
+
+    def activate(self, run: RunState, activation: Activation) -> tuple[tuple[Action, ...], tuple[int, ...]]:
+        """Run the code of the current run once. Raises ActivationError, ActivationDeferred."""
+        entry = self.entry(run.workflow_id)
+        instance = self.instance(entry, run)
+        try:
+            activated = instance.activate(activation)
+        except ActivationError:
+            self._drop_instance(entry)
+            raise
+        return activated.actions, activated.flags
+
+    def discard(self, workflow_id: str) -> None:
+        """Drop the id's suspended code; it went further than what was recorded."""
+        entry = self._entries.get(workflow_id)
+        if entry is not None:
+            self._drop_instance(entry)
+
+    def instance(self, entry: Entry, run: RunState) -> WorkflowInstance:
+        """The code of `run`, suspended behind its last recorded activation. Raises ActivationError, ActivationDeferred."""
+        if entry.instance is not None and entry.instance_run_id == run.run_id:
+            return entry.instance
+        if run.activations == 0:
+            instance = self._open(run, ())
+        elif entry.in_flight:
+            raise ActivationDeferred
+        else:
+            instance = self.rebuild(run)
+        self._drop_instance(entry)
+        entry.instance, entry.instance_run_id = instance, run.run_id
+        return instance
+
+    def rebuild(self, run: RunState) -> WorkflowInstance:
+        """Give the code every activation that the run's stored records hold. Raises ActivationError."""
+        instance = self._open(run, run.flags)
+        waiting: list[tuple[int, Event]] = []
+        size_bytes = 0
+        try:
+            for stored, transition in self.transitions(run.workflow_id, run.run_id):
+                waiting.extend(enumerate(transition.inbound, transition.first_event_id))
+                if transition.activated:
+                    first_produced = transition.first_event_id + len(transition.inbound)
+                    instance.activate(
+                        Activation(
+                            stored.record.time_ms, tuple(waiting), first_produced, transition.produced, history_size_bytes=size_bytes
+                        )
+                    )
+                    waiting.clear()
+                size_bytes += payload_bytes(transition.inbound) + payload_bytes(transition.produced)
+        except ActivationError:
+            instance.close()
+            raise
+        return instance
+
+    def _open(self, run: RunState, flags: tuple[int, ...]) -> WorkflowInstance:
+        if run.next_event_id == 1:
+            raise LogCorrupt(f"workflow {run.workflow_id!r}, run {run.run_id}, has no first event")
+        return self._host.open(RunStart(self._namespace, run.workflow_id, run.run_id, run.start_time_ms, run.started), flags)
+
+    @staticmethod
+    def _drop_instance(entry: Entry) -> None:
+        if entry.instance is not None:
+            entry.instance.close()
+            entry.instance = None

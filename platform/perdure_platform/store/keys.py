@@ -1,0 +1,98 @@
+"""Every key of a partition's store, in one table. The first byte is the kind; numbers are eight bytes, big endian, so that they sort.
+
+| kind | key behind the kind | value |
+|---|---|---|
+| `i` | | identity: whose store this is, and in which layout |
+| `p` | | positions: how far the fold has come, and what belongs to no run |
+| `a` | workflow id | last command offset applied, while it is above the watermark |
+| `q` | workflow id, 0, request id | a settled request, until it expires |
+| `c` | workflow id | its current run id |
+| `r` | workflow id, 0, run id, 0, offset | append time, then the commit record as it is in the log |
+| `v` | inverted start time, workflow id, 0, run id | the run's summary, for lists |
+| `d` | due time, workflow id, 0, run id | the run needs its owner then |
+| `f` | workflow id, 0, run id | the run's code is blocked by a failed activation |
+| `u` | offset | a record whose effects may not all have left: itself, or the `r` key that has it |
+
+Ids hold no byte below 32 (`perdure_schemas.limits.check_id`), so a zero byte ends them.
+"""
+
+IDENTITY = b"i"
+POSITIONS = b"p"
+APPLIED = b"a"
+REQUESTS = b"q"
+CURRENT_RUNS = b"c"
+RUNS = b"r"
+VISIBILITY = b"v"
+DUE = b"d"
+FAILING = b"f"
+UNRELEASED = b"u"
+
+_END = b"\x00"
+_TOP = (1 << 64) - 1
+
+
+def number(value: int) -> bytes:
+    """A number as it stands in keys."""
+    return value.to_bytes(8, "big")
+
+
+def applied(workflow_id: str) -> bytes:
+    """Key of a workflow id's last applied offset."""
+    return APPLIED + workflow_id.encode()
+
+
+def request(workflow_id: str, request_id: str) -> bytes:
+    """Key of a settled request."""
+    return REQUESTS + workflow_id.encode() + _END + request_id.encode()
+
+
+def current_run(workflow_id: str) -> bytes:
+    """Key of a workflow id's current run."""
+    return CURRENT_RUNS + workflow_id.encode()
+
+
+def run_records(workflow_id: str, run_id: str) -> bytes:
+    """Prefix of a run's records."""
+    return RUNS + workflow_id.encode() + _END + run_id.encode() + _END
+
+
+def run_record(workflow_id: str, run_id: str, offset: int) -> bytes:
+    """Key of one record of a run."""
+    return run_records(workflow_id, run_id) + number(offset)
+
+
+def visibility(start_time_ms: int, workflow_id: str, run_id: str) -> bytes:
+    """Key of a run in the list, newest start first."""
+    return VISIBILITY + number(_TOP - start_time_ms) + workflow_id.encode() + _END + run_id.encode()
+
+
+def due(due_ms: int, workflow_id: str, run_id: str) -> bytes:
+    """Key of a run's next deadline."""
+    return DUE + number(due_ms) + workflow_id.encode() + _END + run_id.encode()
+
+
+def parse_due(key: bytes) -> tuple[int, str, str]:
+    """Due time, workflow id and run id of a due key."""
+    workflow_id, run_id = key[9:].split(_END)
+    return int.from_bytes(key[1:9], "big"), workflow_id.decode(), run_id.decode()
+
+
+def failing(workflow_id: str, run_id: str) -> bytes:
+    """Key of a run whose code is blocked."""
+    return FAILING + workflow_id.encode() + _END + run_id.encode()
+
+
+def parse_failing(key: bytes) -> tuple[str, str]:
+    """Workflow id and run id of a failing key."""
+    workflow_id, run_id = key[1:].split(_END)
+    return workflow_id.decode(), run_id.decode()
+
+
+def unreleased(offset: int) -> bytes:
+    """Key of a record with effects."""
+    return UNRELEASED + number(offset)
+
+
+def parse_unreleased(key: bytes) -> int:
+    """Offset of an unreleased key."""
+    return int.from_bytes(key[1:], "big")

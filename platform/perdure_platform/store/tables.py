@@ -1,0 +1,163 @@
+"""Typed rows over the Store port: what each kind of key holds.
+
+Reading goes through `Tables`; writing is a batch of rows that `partition/apply.py` fills with the encoders here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from perdure_schemas.codec import RecordCodec, decode_history
+
+from perdure_platform.partition.transition.positions import Positions
+from perdure_platform.store import keys
+from perdure_platform.store.port import Store, StoreDamaged
+from perdure_schemas.errors import CodecError
+from perdure_schemas.history import CommitRecord, SettledRequest
+from perdure_schemas.replies import RunSummary
+
+LAYOUT = 1
+"""Raised whenever a row's meaning changes: a store of another layout is set aside and rebuilt."""
+
+T = TypeVar("T")
+
+Batch = dict[bytes, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose store this is. Anything that differs from the partition at hand means: not this one (R17)."""
+
+    layout: int
+    namespace: str
+    partition: int
+    partition_count: int
+    commands_topic_id: str
+    history_topic_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A commit record of a run, and where and when it was appended."""
+
+    offset: int
+    append_time_ms: int
+    size_bytes: int
+    record: CommitRecord
+
+
+_IDENTITY: RecordCodec[Identity] = RecordCodec(Identity)
+_POSITIONS: RecordCodec[Positions] = RecordCodec(Positions)
+_REQUEST: RecordCodec[SettledRequest] = RecordCodec(SettledRequest)
+_SUMMARY: RecordCodec[RunSummary] = RecordCodec(RunSummary)
+
+encode_identity = _IDENTITY.encode
+encode_positions = _POSITIONS.encode
+encode_request = _REQUEST.encode
+encode_summary = _SUMMARY.encode
+
+
+def encode_run_record(append_time_ms: int, value: bytes) -> bytes:
+    """A row of a run: the record as it is in the log, behind its append time."""
+    return keys.number(append_time_ms) + value
+
+
+class Tables:
+    """Reads a partition's rows. Raises StoreDamaged for whatever it cannot read."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def identity(self) -> Identity | None:
+        """Whose store it is; None if it is empty."""
+        value = self.store.get(keys.IDENTITY)
+        return None if value is None else _read(_IDENTITY, value, keys.IDENTITY)
+
+    def positions(self) -> Positions:
+        """How far the fold has come."""
+        value = self.store.get(keys.POSITIONS)
+        return Positions() if value is None else _read(_POSITIONS, value, keys.POSITIONS)
+
+    def applied(self) -> dict[str, int]:
+        """Last applied command offsets, by workflow id."""
+        return {key[1:].decode(): int.from_bytes(value, "big") for key, value in self.store.scan(keys.APPLIED)}
+
+    def requests(self) -> Iterator[SettledRequest]:
+        """Every settled request that has not expired."""
+        for key, value in self.store.scan(keys.REQUESTS):
+            yield _read(_REQUEST, value, key)
+
+    def current_run(self, workflow_id: str) -> str | None:
+        """The current run id of a workflow id."""
+        value = self.store.get(keys.current_run(workflow_id))
+        return None if value is None else value.decode()
+
+    def run_records(self, workflow_id: str, run_id: str) -> Iterator[StoredRecord]:
+        """A run's commit records in order."""
+        for key, value in self.store.scan(keys.run_records(workflow_id, run_id)):
+            yield StoredRecord(int.from_bytes(key[-8:], "big"), int.from_bytes(value[:8], "big"), len(value), _commit(value[8:], key))
+
+    def summaries(self, start: bytes = b"") -> Iterator[tuple[bytes, RunSummary]]:
+        """Runs by start time, newest first, with their keys."""
+        for key, value in self.store.scan(keys.VISIBILITY, start):
+            yield key, _read(_SUMMARY, value, key)
+
+    def due(self, from_ms: int = 0) -> Iterator[tuple[int, str, str]]:
+        """(due time, workflow id, run id) in order."""
+        for key, _ in self.store.scan(keys.DUE, keys.DUE + keys.number(from_ms)):
+            yield keys.parse_due(key)
+
+    def failing(self) -> Iterator[tuple[str, str]]:
+        """Runs whose code is blocked."""
+        for key, _ in self.store.scan(keys.FAILING):
+            yield keys.parse_failing(key)
+
+    def unreleased(self) -> Iterator[tuple[int, CommitRecord]]:
+        """Records whose effects may not all have left, in log order."""
+        for key, value in self.store.scan(keys.UNRELEASED):
+            if value[:1] == keys.RUNS:
+                row = self.store.get(value)
+                if row is None:
+                    raise StoreDamaged(f"row {key!r} names row {value!r}, which is not there")
+                yield keys.parse_unreleased(key), _commit(row[8:], value)
+            else:
+                yield keys.parse_unreleased(key), _commit(value[1:], key)
+
+
+def unreleased_row(record: CommitRecord, offset: int, value: bytes) -> bytes:
+    """The value of an `u` row: the key of the run's row that holds the record, or, of a record without a run, the record itself."""
+    if record.transitions:
+        first = record.transitions[0]
+        return keys.run_record(first.workflow_id, first.run_id, offset)
+    return b"=" + value
+
+
+def digest(store: Store) -> str:
+    """A name for the whole content: two stores with the same rows have the same."""
+    total = hashlib.blake2b(digest_size=16)
+    for key, value in store.scan(b""):
+        total.update(len(key).to_bytes(4, "big"))
+        total.update(key)
+        total.update(len(value).to_bytes(4, "big"))
+        total.update(value)
+    return total.hexdigest()
+
+
+def _commit(value: bytes, key: bytes) -> CommitRecord:
+    try:
+        record = decode_history(value)
+    except CodecError as error:
+        raise StoreDamaged(f"row {key!r} is not a record: {error}") from error
+    if not isinstance(record, CommitRecord):
+        raise StoreDamaged(f"row {key!r} holds a {type(record).__name__}, not a commit record")
+    return record
+
+
+def _read(codec: RecordCodec[T], value: bytes, key: bytes) -> T:
+    try:
+        return codec.decode(value)
+    except CodecError as error:
+        raise StoreDamaged(f"row {key!r} cannot be read: {error}") from error
