@@ -1,0 +1,1 @@
+"""The `perdure` command: parse, call, print. What it does is done elsewhere."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange
+from perdure._log.errors import LogUnavailable, OffsetOutOfRange
 from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
 from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
@@ -29,7 +29,7 @@ from perdure_platform.partition.runs import Runs
 from perdure_platform.store import keys, tables
 from perdure_platform.store.port import Store, StoreDamaged, StoreProvider
 from perdure_platform.store.tables import LAYOUT, Tables
-from perdure_schemas.errors import LogCorrupt
+from perdure_schemas.errors import LogCorrupt, PerdureError
 from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
@@ -132,7 +132,7 @@ class AssignedPartition:
         except LogUnavailable as error:
             logger.warning("partition %d: %s; trying again", self.topics.partition, error, extra=self._extra())
             self._retire()
-        except (LogCorrupt, LogError) as error:
+        except PerdureError as error:
             self._stop(error)
 
     def hand_over(self) -> bool:

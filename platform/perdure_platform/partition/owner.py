@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from perdure._log.port import EndOffsetsRequest, Log, Record
 from perdure_platform.config import OwnerLimits
+from perdure_platform.partition import spans
 from perdure_platform.partition.append import Appender
 from perdure_platform.partition.apply import Applier, RunChange
 from perdure_platform.partition.barrier import Barrier
@@ -119,7 +120,7 @@ class PartitionOwner:
             if sent.workflow_id:
                 self._runs.confirmed(sent.workflow_id)
                 self._look_at(sent.workflow_id, self._runs.entry(sent.workflow_id).state)
-            self._release(judged.offset, sent)
+            self._release(judged.offset, judged.append_time_ms, sent)
         self._runs.trim()
 
     def _decode(self, commands: Sequence[Record], now_ms: int) -> tuple[dict[str, list[Input]], list[DeadLetter]]:
@@ -211,10 +212,11 @@ class PartitionOwner:
 
     # -- effects
 
-    def _release(self, offset: int, sent: Sent) -> None:
+    def _release(self, offset: int, append_time_ms: int, sent: Sent) -> None:
         if isinstance(sent.record, CommitRecord):
             lookup = _RecordRuns(sent.runs, self._runs)
             self._releaser.release(offset, effects_of(sent.record, self._topics.partition, offset, lookup))
+            spans.emit(sent.record, append_time_ms, lookup)
         else:
             self._releaser.passed(offset)
 
@@ -223,6 +225,7 @@ class PartitionOwner:
         for offset, record in list(self._tables.unreleased()):
             if offset > self._applier.positions.released:
                 self._releaser.release(offset, effects_of(record, self._topics.partition, offset, self._runs))
+                spans.emit(record, record.time_ms, self._runs)
         self._releaser.passed(claim_offset)
 
     def _close_replies(self, decision: Decision) -> list[AddressedReply]:

@@ -1,11 +1,13 @@
 """The Log port: all that Perdure needs from Kafka, SQLite or memory. No rule of the commit protocol lives here.
 
 An adapter
-- must keep the records of a partition in one order, the same for every reader, and give each an offset that rises and is never used twice, not even after `truncate_before` and a restart;
+- must keep the records of a partition in one order, the same for every reader, and give each an offset that rises and is never used
+  twice, not even after `truncate_before` and a restart;
 - must have a record durable, by the medium's own standard, before a reader sees it or its append is acknowledged;
 - must stamp each record with the time of its append by one clock per log, in milliseconds since 1970;
 - must map every foreign exception to a class of `perdure._log.errors`, once, here at the border;
-- must not retry behind the caller's back in a way that reorders a producer's records within a partition and then acknowledges both orders: after a failed append of an ORDERED producer nothing more of it lands;
+- must not retry behind the caller's back in a way that reorders a producer's records within a partition and then acknowledges both
+  orders: after a failed append of an ORDERED producer nothing more of it lands;
 - must not block longer than the given timeout, nor burn a core while it waits;
 - must not call back: what is to be known is asked for with `poll`.
 
@@ -102,7 +104,9 @@ class Consumer(Protocol):
         """Replace the assignment: read each partition from its offset. Records of a former assignment are never returned."""
 
     def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
-        """What is there, at most `records_max` records, in offset order per partition; waits at most `timeout_ms` for the first, never to fill up.
+        """What is there, at most `records_max` records, in offset order per partition.
+
+        Waits at most `timeout_ms` for the first, never to fill up.
 
         Raises OffsetOutOfRange if a position is below the start or above the end of its partition.
         """
@@ -128,7 +132,10 @@ class Membership(Protocol):
     """Who should lead which partition, as far as this process can tell: a hint, on which no safety rests (design.md 4)."""
 
     def poll(self) -> frozenset[int]:
-        """The partitions that this member should lead now. Must be called at least once a second or so: a member that does not call loses them."""
+        """The partitions that this member should lead now.
+
+        Must be called at least once a second or so: a member that does not call loses them.
+        """
 
     def leave(self) -> None:
         """Give everything up at once, so that others take over without waiting for a timeout."""
@@ -145,7 +152,10 @@ class GroupConsumer(Protocol):
         Raises KeyError where the partition is not this member's."""
 
     def commit(self, positions: Mapping[int, int]) -> None:
-        """Record, per partition, the offset after the last record that never need be delivered again; not awaited. Partitions no longer held are ignored."""
+        """Record, per partition, the offset after the last record that never need be delivered again; not awaited.
+
+        Partitions no longer held are ignored.
+        """
 
     def commit_now(self, positions: Mapping[int, int]) -> bool:
         """The same, awaited; False if it could not be recorded (the partition is another member's now, or the log is away)."""
@@ -165,6 +175,12 @@ class Log(Protocol):
 
     url: str
     """The address without secrets, for messages."""
+
+    creates_namespaces: bool
+    """Whether whoever connects to a namespace that is not there may make it (the embedded logs), or an operator must (Kafka)."""
+
+    default_partitions: int
+    """How many partitions a namespace gets that is made in this way."""
 
     def producer(self, delivery: Delivery) -> Producer:
         """A new producer."""

@@ -1,0 +1,1 @@
+"""Runs workflow code deterministically: records in, requested actions out."""

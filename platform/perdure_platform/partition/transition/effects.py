@@ -27,6 +27,7 @@ from perdure_schemas.history import AddressedReply, CommitRecord, Transition
 from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import WorkflowClosed
 from perdure_schemas.tasks import ActivityTask
+from perdure_schemas.tracing import child_trace_parent, run_span_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _from_event(
     effects: list[Effect],
     commands: list[tuple[str, CommandBody, str]],
 ) -> None:
-    trace_parent = run.started.trace_parent
+    trace_parent = _run_trace(run)
     match event:
         case events.SignalExternalWorkflowExecutionInitiated():
             source = ExternalSource(run.workflow_id, run.run_id, event_id)
@@ -144,6 +145,11 @@ def _from_event(
             effects.append(SendReply(AddressedReply(waiter.address, waiter.request_id, _closed(run, event))))
         case _:
             pass
+
+
+def _run_trace(run: RunState) -> str:
+    """What belongs to the run hangs below its span."""
+    return child_trace_parent(run.started.trace_parent, run_span_id(run.run_id)) if run.started.trace_parent else ""
 
 
 def _closed(run: RunState, event: events.Event) -> WorkflowClosed:
@@ -179,7 +185,7 @@ def _task(
         heartbeat_timeout_ms=event.heartbeat_timeout_ms,
         retry_options=event.retry_options,
         announce_first=event.retry_options.maximum_attempts == 1,
-        trace_parent=run.started.trace_parent,
+        trace_parent=_run_trace(run),
     )
 
 

@@ -1,0 +1,70 @@
+# Perdure: the words a developer types. Each one does its own set-up in .venv; the README says what it needs.
+#
+#   make demo [LOG=kafka]   200 money transfers survive kill -9 of owner and worker
+#   make unit               tests that need no broker (the inner loop)
+#   make test [SEED=n]      all tests, with a real Kafka broker that is started here, or the one in PERDURE_TEST_KAFKA=host:port
+#   make check              format, lint, strict types
+#   make bench              throughput, latency and rebuild rate, as a table
+#   make fmt                format the sources
+#   make install            only the set-up;   make clean  remove everything that these commands made
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help install demo unit test check fmt bench lock clean
+
+# The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 install` chooses another.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then command -v "$$name"; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+LOG ?= sqlite
+SEED ?=
+PYTEST := $(BIN)/python -m pytest $(if $(SEED),--randomly-seed=$(SEED))
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# Two stamps: the locked dependencies, and the package itself (editable: sources are used where they lie).
+$(VENV)/.dependencies: requirements.lock
+	@test -n "$(PYTHON)" || { echo "Perdure needs Python 3.11 or newer; install it, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV)" >&2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.dependencies pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: $(VENV)/.installed
+
+demo: install
+	@PYTHONPATH=$(CURDIR)/sdk/examples $(BIN)/python -m transfer.demo --log $(LOG)
+
+unit: install
+	$(PYTEST) -m "not kafka"
+
+test: install
+	$(PYTEST)
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fmt: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m bench.table
+
+# After a change of dependencies in pyproject.toml; needs uv (pip install uv).
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --upgrade --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

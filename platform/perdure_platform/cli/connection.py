@@ -1,0 +1,29 @@
+"""Opens what a command works with, and closes it again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from perdure._log.address import open_log
+from perdure._log.port import Log
+from perdure.client import Client
+from perdure_platform.cli.options import DEFAULT_NAMESPACE
+
+
+@contextmanager
+def opened_log(url: str, namespace: str | None = None) -> Iterator[tuple[Log, str]]:
+    """The log at `url`, and the namespace: the given one, else the one that the URL names, else the default."""
+    log, named = open_log(url)
+    try:
+        yield log, namespace or named or DEFAULT_NAMESPACE
+    finally:
+        log.close()
+
+
+@asynccontextmanager
+async def connected(url: str, namespace: str | None) -> AsyncIterator[Client]:
+    """A client of the namespace."""
+    with opened_log(url, namespace) as (log, name):
+        async with await Client.over(log, namespace=name) as client:
+            yield client

@@ -1,0 +1,86 @@
+"""`perdure namespace`: the topics that make a namespace."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perdure._log.port import Log
+from perdure_platform.cli.connection import opened_log
+from perdure_platform.cli.exits import ExitCode, fail, reporting
+from perdure_platform.cli.options import DEFAULT_LOG, AsJson, LogUrl
+from perdure_platform.cli.output import print_fields, print_json, print_table
+from perdure_schemas.limits import check_id
+from perdure_schemas.topics import commands_topic, dead_letters_topic, history_topic, namespace_topics, replies_topic
+
+commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        envvar="PERDURE_NAMESPACE",
+        help='The namespace. [default: the one that the URL names, or "default"]',
+        show_default=False,
+    ),
+]
+TIMEOUT_MS = 30_000
+
+
+@commands.command("create")
+def create(
+    namespace: Name = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=4096, help="How many owners can share the work at most; fixed for ever. [default: the log's own]", show_default=False
+        ),
+    ] = None,
+    log_url: LogUrl = DEFAULT_LOG,
+    as_json: AsJson = False,
+) -> None:
+    """Create the topics of a namespace. Repeating it is harmless; another number of partitions is refused."""
+    with reporting(log_url), opened_log(log_url, namespace) as (log, name):
+        check_id("namespace", name)
+        found = log.describe_topics([commands_topic(name)], TIMEOUT_MS)
+        present = found[commands_topic(name)].partitions if found else 0
+        if present and partitions and present != partitions:
+            fail(ExitCode.CONFLICT, f"namespace {name!r} has {present} partitions; this number is fixed when a namespace is created")
+        count = present or partitions or log.default_partitions
+        log.create_topics(namespace_topics(name, count), TIMEOUT_MS)
+        if as_json:
+            print_json({"namespace": name, "partitions": count, "log": log.url, "created": not present})
+        else:
+            typer.echo(f"namespace {name!r} {'was there already' if present else 'created'} with {count} partitions at {log.url}")
+
+
+@commands.command("describe")
+def describe(namespace: Name = None, log_url: LogUrl = DEFAULT_LOG, as_json: AsJson = False) -> None:
+    """Show the topics of a namespace and how much they hold."""
+    with reporting(log_url), opened_log(log_url, namespace) as (log, name):
+        rows = _topics(log, name)
+        if not rows:
+            fail(
+                ExitCode.NOT_FOUND,
+                f"there is no namespace {name!r} at {log.url}",
+                f"create it: perdure namespace create {name} --log {log.url}",
+            )
+        if as_json:
+            names = ("topic", "partitions", "records", "topic_id", "settings")
+            print_json({"namespace": name, "log": log.url, "topics": [dict(zip(names, row, strict=True)) for row in rows]})
+            return
+        print_fields([("namespace", name), ("log", log.url)])
+        typer.echo()
+        print_table(("topic", "partitions", "records"), [row[:3] for row in rows])
+
+
+def _topics(log: Log, namespace: str) -> list[tuple[str, int, int, str, dict[str, str]]]:
+    fixed = [commands_topic(namespace), history_topic(namespace), replies_topic(namespace), dead_letters_topic(namespace)]
+    names = fixed + log.list_topics(f"{namespace}.tasks.", TIMEOUT_MS)
+    rows = []
+    for name, topic in log.describe_topics(names, TIMEOUT_MS).items():
+        partitions = [(name, number) for number in range(topic.partitions)]
+        starts, ends = log.start_offsets(partitions, TIMEOUT_MS), log.end_offsets(partitions, TIMEOUT_MS)
+        rows.append((name, topic.partitions, sum(ends[one] - starts[one] for one in partitions), topic.topic_id, topic.settings))
+    return sorted(rows)

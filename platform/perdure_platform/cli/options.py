@@ -1,0 +1,78 @@
+"""Options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT_LOG = "sqlite:///perdure.db"
+DEFAULT_NAMESPACE = "default"
+
+LogUrl = Annotated[
+    str,
+    typer.Option(
+        "--log",
+        envvar="PERDURE_LOG",
+        metavar="URL",
+        help="Where the log is: sqlite:///FILE (made if absent; the default is perdure.db in the current directory) or kafka://HOST:PORT.",
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        envvar="PERDURE_NAMESPACE",
+        metavar="NAME",
+        help='The namespace. [default: the one that the URL names, or "default"]',
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+RegistryName = Annotated[str, typer.Argument(metavar="MODULE:NAME", help="Your code: a perdure.Registry, as in app:registry.")]
+StoreDirectory = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="PERDURE_STORE",
+        metavar="DIR",
+        help="Directory of the owner's RocksDB; derived from the log, so that deleting it loses nothing. One owner process per directory.",
+    ),
+]
+DEFAULT_STORE = "perdure.store"
+RunIdOption = Annotated[str, typer.Option("--run-id", metavar="ID", help="A certain run; the latest one if not given.")]
+WorkflowIdArgument = Annotated[str, typer.Argument(metavar="WORKFLOW_ID", help="The workflow id.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", metavar="JSON", help="One argument as JSON; repeat it for several. Text that is not JSON is an error."),
+]
+Duration = Annotated[str, typer.Option(metavar="DURATION")]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def duration(option: str, text: str) -> timedelta | None:
+    """A span from text such as 500ms, 30s, 1h30m; None for the empty text. Raises typer.BadParameter that names `option`."""
+    if not text:
+        return None
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise typer.BadParameter(f"{text!r} is not a duration; write 500ms, 30s, 10m or 1h30m", param_hint=option)
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def arguments(texts: list[str] | None) -> list[Any]:
+    """The values of `--input`. Raises typer.BadParameter that shows where the JSON ends to be JSON."""
+    values = []
+    for text in texts or []:
+        try:
+            values.append(json.loads(text))
+        except ValueError as error:
+            hint = f" (for a text, put it in double quotes: '\"{text}\"')" if re.fullmatch(r"[\w .-]+", text) else ""
+            raise typer.BadParameter(f"{text!r} is not JSON: {error}{hint}", param_hint="--input") from None
+    return values

@@ -1,0 +1,37 @@
+"""`perdure owner`: a process that runs the workflow code of its partitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from perdure_platform.cli.connection import opened_log
+from perdure_platform.cli.exits import run
+from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, LogUrl, Namespace, RegistryName, StoreDirectory
+from perdure_platform.cli.serving import code_names, log_to_stderr, running_owner, until_stopped, user_registry
+from perdure_platform.cli.store_directory import held_directory
+
+
+def owner(
+    registry_name: RegistryName,
+    log_url: LogUrl = DEFAULT_LOG,
+    namespace: Namespace = None,
+    store: StoreDirectory = DEFAULT_STORE,
+) -> None:
+    """Run an owner until SIGTERM or Ctrl-C; it then hands its partitions over and exits with code 0.
+
+    Start as many as you like, on one machine or several: they share the partitions of the namespace out among themselves.
+    """
+
+    async def work() -> None:
+        registry = user_registry(registry_name)
+        log_to_stderr()
+        with opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
+            async with running_owner(log, name, registry, directory) as running:
+                workflows, _ = code_names(registry)
+                typer.echo(f"owner of namespace {name!r} at {log.url}: {', '.join(workflows)}; store in {directory}", err=True)
+                await until_stopped(running, None)
+            typer.echo("handed over; bye", err=True)
+
+    run(work(), log_url)

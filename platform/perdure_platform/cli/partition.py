@@ -1,0 +1,157 @@
+"""`perdure partition`: who owns what, and whether the owners' state is what the log says."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perdure.client import Client
+from perdure.service import RPCTimeoutOrCancelledError
+from perdure_platform.cli.connection import connected, opened_log
+from perdure_platform.cli.exits import ExitCode, fail, reporting, run
+from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, AsJson, LogUrl, Namespace, StoreDirectory
+from perdure_platform.cli.output import jsonable, print_json, print_table
+from perdure_platform.cli.store_directory import held_directory
+from perdure_platform.node.topics import describe_namespace
+from perdure_platform.ops.verify import Folded, fold_partition
+from perdure_platform.store.rocks import RocksStores
+from perdure_schemas.replies import PartitionDescribed
+
+commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+ANSWER_TIMEOUT = timedelta(seconds=5)
+DIGEST_TIMEOUT = timedelta(minutes=5)
+FOLDED_HEAD = ("partition", "records", "events", "seconds", "dead", "digest")
+Chosen = Annotated[
+    list[int] | None,
+    typer.Option("--partition", "-p", metavar="N", help="This partition only; repeat it for several. [default: all]", show_default=False),
+]
+
+
+@commands.command("list")
+def list_(log_url: LogUrl = DEFAULT_LOG, namespace: Namespace = None, as_json: AsJson = False) -> None:
+    """Show the owner, the claim, the positions and the counters of each partition. Exit code 3 if one has no owner that answers."""
+
+    async def work() -> None:
+        async with connected(log_url, namespace) as client:
+            found = await described(client, range(client.connection.channel.partition_count))
+        if as_json:
+            print_json([jsonable(one) if one else {"partition": number, "owner": None} for number, one in found.items()])
+        else:
+            head = ("partition", "owner", "host", "claim", "open runs", "cached", "watermark", "released", "history", "in flight", "dead")
+            print_table(head, [_row(number, one) for number, one in found.items()])
+        if None in found.values():
+            raise typer.Exit(int(ExitCode.UNAVAILABLE))
+
+    run(work(), log_url)
+
+
+@commands.command("verify")
+def verify(chosen: Chosen = None, log_url: LogUrl = DEFAULT_LOG, namespace: Namespace = None, as_json: AsJson = False) -> None:
+    """Fold partitions from the log into a scratch store and compare it with what their owners have, row for row, by a digest.
+
+    Exit code 1 if one differs, 3 if one has no owner that answers; the others are compared all the same.
+    """
+
+    async def work() -> list[tuple[Folded, str]]:
+        results = []
+        async with connected(log_url, namespace) as client:
+            numbers = _numbers(chosen, client.connection.channel.partition_count)
+            answering = await described(client, numbers)  # who does not answer this gets no long wait for a digest
+            for number in numbers:
+                live = await client.describe_partition(number, with_digest=True, rpc_timeout=DIGEST_TIMEOUT) if answering[number] else None
+                end_offset = live.digest_offset + 1 if live else None
+                with opened_log(log_url, namespace) as (log, name), tempfile.TemporaryDirectory(prefix="perdure-verify-") as scratch:
+                    folded = await asyncio.to_thread(fold_partition, log, name, number, RocksStores(Path(scratch)), end_offset)
+                results.append((folded, "no owner answers" if live is None else "same" if live.digest == folded.digest else "DIFFERS"))
+        return results
+
+    results = run(work(), log_url)
+    verdicts = [verdict for _, verdict in results]
+    if as_json:
+        partitions = [{**jsonable(folded), "verdict": verdict.lower()} for folded, verdict in results]
+        print_json({"partitions": partitions, "differences": verdicts.count("DIFFERS"), **_rate([folded for folded, _ in results])})
+    else:
+        print_table((*FOLDED_HEAD, "owner's state"), [(*_folded_row(folded), verdict) for folded, verdict in results])
+    if "DIFFERS" in verdicts:
+        hint = "stop that owner and rebuild its store: perdure partition rebuild; then report this, with both digests"
+        fail(ExitCode.FAILED, "an owner's state is not what the log says", hint)
+    if "no owner answers" in verdicts:
+        fail(ExitCode.UNAVAILABLE, "the log could be folded, but there was nobody to compare with", "start an owner and verify again")
+
+
+@commands.command("rebuild")
+def rebuild(
+    chosen: Chosen = None,
+    store: StoreDirectory = DEFAULT_STORE,
+    log_url: LogUrl = DEFAULT_LOG,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the store of an owner that is stopped anew from the log. What it held before is set aside, beside the new one."""
+    with reporting(log_url), opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
+        stores = RocksStores(directory)
+        results = []
+        for number in _numbers(chosen, describe_namespace(log, name)[0]):
+            stores.set_aside(number, "rebuilt by perdure partition rebuild")
+            results.append(fold_partition(log, name, number, stores))
+        if as_json:
+            print_json({"partitions": results, **_rate(results)})
+        else:
+            print_table(FOLDED_HEAD, [_folded_row(folded) for folded in results])
+
+
+async def described(client: Client, partitions: Sequence[int]) -> dict[int, PartitionDescribed | None]:
+    """What the owners say of their partitions; None where none answers."""
+
+    async def one(partition: int) -> PartitionDescribed | None:
+        try:
+            return await client.describe_partition(partition, rpc_timeout=ANSWER_TIMEOUT)
+        except RPCTimeoutOrCancelledError:
+            return None
+
+    answers = await asyncio.gather(*(one(partition) for partition in partitions))
+    return dict(zip(partitions, answers, strict=True))
+
+
+def _row(number: int, one: PartitionDescribed | None) -> tuple[object, ...]:
+    if one is None:
+        return (number, "no owner answers", *[""] * 9)
+    dead = ", ".join(f"{count} {cause}" for cause, count in sorted(one.dead.items())) or 0
+    return (
+        number,
+        one.owner,
+        one.host,
+        one.claim_number,
+        one.open_runs,
+        one.cached_runs,
+        one.watermark,
+        one.released,
+        one.history_offset,
+        one.in_flight,
+        dead,
+    )
+
+
+def _numbers(chosen: list[int] | None, count: int) -> list[int]:
+    """The partitions to work on. Raises typer.BadParameter for one that the namespace does not have."""
+    for number in chosen or ():
+        if not 0 <= number < count:
+            raise typer.BadParameter(f"the namespace has partitions 0 to {count - 1}, and not {number}", param_hint="--partition")
+    return sorted(set(chosen or range(count)))
+
+
+def _folded_row(folded: Folded) -> tuple[object, ...]:
+    dead = ", ".join(f"{count} {cause}" for cause, count in sorted(folded.dead.items())) or 0
+    return (folded.partition, folded.records, folded.events, f"{folded.seconds:.2f}", dead, folded.digest[:16])
+
+
+def _rate(results: Sequence[Folded]) -> dict[str, object]:
+    events, seconds = sum(folded.events for folded in results), sum(folded.seconds for folded in results)
+    return {"events": events, "seconds": round(seconds, 3), "events_per_s": round(events / seconds) if seconds else 0}

@@ -1,0 +1,102 @@
+"""Keeps an owner, a worker or both up until a signal or a failure, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from perdure._activity_worker import ActivityWorker
+
+from perdure._channel import Channel
+from perdure._log.port import Log
+from perdure._replay.registry import Registry, load_registry
+from perdure._replay.runtime import CodeHost
+from perdure.workflow._activities import ACTIVITY_DEFINITION
+from perdure.workflow._definition import WorkflowDefinition
+from perdure_platform.cli.exits import ExitCode, fail
+from perdure_platform.node.embedded import EmbeddedOwner
+
+HAND_OVER_TIMEOUT_MS = 10_000
+
+
+def user_registry(name: str) -> Registry:
+    """The registry `module:attribute`, looked for in the current directory first. Raises RegistryError."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    return load_registry(name)
+
+
+def code_names(registry: Registry) -> tuple[list[str], list[str]]:
+    """The names of the workflows and of the activities, sorted; those that take every name are shown as dynamic."""
+    workflows = (WorkflowDefinition.must_of(one).name or "(dynamic)" for one in registry.workflows)
+    definitions = (
+        getattr(one, ACTIVITY_DEFINITION, None) or getattr(type(one).__call__, ACTIVITY_DEFINITION) for one in registry.activities
+    )
+    return sorted(workflows), sorted(definition.name or "(dynamic)" for definition in definitions)
+
+
+def log_to_stderr() -> None:
+    """Show what Perdure and the user's code log; PERDURE_LOG_LEVEL chooses from which level on."""
+    level = os.environ.get("PERDURE_LOG_LEVEL", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        fail(ExitCode.USAGE, f"PERDURE_LOG_LEVEL is {level!r}", f"use one of {', '.join(logging.getLevelNamesMapping())}")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+
+
+@asynccontextmanager
+async def running_owner(log: Log, namespace: str, registry: Registry, store: Path) -> AsyncIterator[EmbeddedOwner]:
+    """An owner that serves; at the end it hands its partitions over."""
+    host = CodeHost(
+        registry.workflows,
+        data_converter=registry.data_converter,
+        workflow_failure_exception_types=registry.workflow_failure_exception_types,
+    )
+    owner = EmbeddedOwner(log, namespace, host, store_directory=store)
+    owner.start()
+    try:
+        yield owner
+    finally:
+        await owner.stop(HAND_OVER_TIMEOUT_MS)
+
+
+@asynccontextmanager
+async def running_worker(log: Log, namespace: str, registry: Registry) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker that takes tasks; at the end it finishes what it has taken."""
+    channel = await Channel.open(log, namespace)
+    worker = ActivityWorker(
+        channel,
+        registry.task_queue,
+        registry.activities,
+        data_converter=registry.data_converter,
+        executor=registry.activity_executor,
+        max_concurrent_activities=registry.max_concurrent_activities,
+    )
+    task = asyncio.create_task(worker.run())
+    try:
+        yield task
+    finally:
+        await worker.shutdown()
+        await asyncio.wait([task])
+        await channel.close()
+
+
+async def until_stopped(owner: EmbeddedOwner | None, worker: asyncio.Task[None] | None) -> None:
+    """Return at SIGTERM or SIGINT; raise what the owner or the worker failed with, should one fail before."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    while not stop.is_set():
+        if owner is not None and owner.failure is not None:
+            raise owner.failure
+        if worker is not None and worker.done():
+            await worker
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.2)

@@ -1,0 +1,28 @@
+"""`perdure worker`: a process that runs activities."""
+
+from __future__ import annotations
+
+import typer
+
+from perdure_platform.cli.connection import opened_log
+from perdure_platform.cli.exits import run
+from perdure_platform.cli.options import DEFAULT_LOG, LogUrl, Namespace, RegistryName
+from perdure_platform.cli.serving import code_names, log_to_stderr, running_worker, until_stopped, user_registry
+
+
+def worker(registry_name: RegistryName, log_url: LogUrl = DEFAULT_LOG, namespace: Namespace = None) -> None:
+    """Run the activities of one task queue until SIGTERM or Ctrl-C; those under way are finished first."""
+
+    async def work() -> None:
+        registry = user_registry(registry_name)
+        log_to_stderr()
+        with opened_log(log_url, namespace) as (log, name):
+            async with running_worker(log, name, registry) as task:
+                _, activities = code_names(registry)
+                typer.echo(
+                    f"worker of namespace {name!r} at {log.url}: {', '.join(activities)} from task queue {registry.task_queue!r}", err=True
+                )
+                await until_stopped(None, task)
+            typer.echo("finished what was under way; bye", err=True)
+
+    run(work(), log_url)

@@ -1,0 +1,1 @@
+"""Measures a transfer of two activities through whole processes: `perdure bench transfer`."""

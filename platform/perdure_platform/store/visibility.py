@@ -1,0 +1,253 @@
+"""List filters: text -> a tree of conditions -> does a run match? The language is the one that Temporal's users type.
+
+    WorkflowType = 'MoneyTransfer' AND (ExecutionStatus = 'Running' OR CloseTime > '2026-01-01T00:00:00Z')
+
+Fields: WorkflowId, RunId, WorkflowType, TaskQueue (text); ExecutionStatus (a name or its number); StartTime, CloseTime, ExecutionTime (an
+ISO time or milliseconds since 1970); HistoryLength (a number). Operators: = != < <= > >=, IN (…), BETWEEN … AND …, STARTS_WITH; AND, OR,
+NOT and parentheses.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from perdure_schemas.errors import PerdureError
+from perdure_schemas.options import WorkflowStatus
+from perdure_schemas.replies import RunSummary
+
+Value = str | int
+
+
+class FilterError(PerdureError):
+    """The filter cannot be understood; the message shows where and what is allowed."""
+
+
+class Filter:
+    """A condition on a run. The plain one matches every run."""
+
+    def matches(self, run: RunSummary) -> bool:  # noqa: ARG002 - every run
+        """Whether the run is in the list."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Compare(Filter):
+    field: str
+    test: Callable[[Value, Value], bool]
+    value: Value
+
+    def matches(self, run: RunSummary) -> bool:
+        return self.test(_FIELDS[self.field][1](run), self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class _In(Filter):
+    field: str
+    values: tuple[Value, ...]
+
+    def matches(self, run: RunSummary) -> bool:
+        return _FIELDS[self.field][1](run) in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class _Both(Filter):
+    left: Filter
+    right: Filter
+
+    def matches(self, run: RunSummary) -> bool:
+        return self.left.matches(run) and self.right.matches(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Either(Filter):
+    left: Filter
+    right: Filter
+
+    def matches(self, run: RunSummary) -> bool:
+        return self.left.matches(run) or self.right.matches(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Not(Filter):
+    inner: Filter
+
+    def matches(self, run: RunSummary) -> bool:
+        return not self.inner.matches(run)
+
+
+_FIELDS: dict[str, tuple[str, Callable[[RunSummary], Value]]] = {
+    "WorkflowId": ("text", lambda run: run.workflow_id),
+    "RunId": ("text", lambda run: run.run_id),
+    "WorkflowType": ("text", lambda run: run.workflow_type),
+    "TaskQueue": ("text", lambda run: run.task_queue),
+    "ExecutionStatus": ("status", lambda run: int(run.status)),
+    "StartTime": ("time", lambda run: run.start_time_ms),
+    "CloseTime": ("time", lambda run: run.close_time_ms),
+    "ExecutionTime": ("time", lambda run: run.execution_time_ms),
+    "HistoryLength": ("number", lambda run: run.history_length),
+}
+
+_STATUSES = {"".join(part.capitalize() for part in status.name.split("_")): status for status in WorkflowStatus}
+
+_OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+_TOKEN = re.compile(r"""\s*(?:(?P<text>'[^']*'|"[^"]*")|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)|(?P<sign><=|>=|!=|[=<>(),]))""")
+
+NESTED_MAX = 50
+"""How deep parentheses and NOTs may go."""
+
+
+def parse_filter(query: str) -> Filter:
+    """The condition that `query` states; an empty one matches every run. Raises FilterError."""
+    parser = _Parser(query)
+    if parser.is_at_end:
+        return Filter()
+    found = parser.either(0)
+    if not parser.is_at_end:
+        parser.fail("AND, OR or the end")
+    return found
+
+
+class _Parser:
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self._tokens: list[tuple[str, str, int]] = []
+        position = 0
+        while query[position:].strip():
+            found = _TOKEN.match(query, position)
+            if found is None:
+                raise FilterError(f"filter {query!r}, position {position + 1}: {query[position:].strip()[:20]!r} is not understood")
+            kind = found.lastgroup or ""
+            self._tokens.append((kind, found.group(kind), found.start(kind)))
+            position = found.end()
+        self._at = 0
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._at == len(self._tokens)
+
+    def fail(self, expected: str) -> None:
+        place = self._tokens[self._at][2] + 1 if not self.is_at_end else len(self._query) + 1
+        found = repr(self._tokens[self._at][1]) if not self.is_at_end else "the end"
+        raise FilterError(f"filter {self._query!r}, position {place}: expected {expected}, found {found}")
+
+    def either(self, depth: int) -> Filter:
+        left = self._both(depth)
+        while self._word("OR"):
+            left = _Either(left, self._both(depth))
+        return left
+
+    def _both(self, depth: int) -> Filter:
+        left = self._single(depth)
+        while self._word("AND"):
+            left = _Both(left, self._single(depth))
+        return left
+
+    def _single(self, depth: int) -> Filter:
+        if depth > NESTED_MAX:
+            self.fail(f"at most {NESTED_MAX} parentheses within each other")
+        if self._word("NOT"):
+            return _Not(self._single(depth + 1))
+        if self._sign("("):
+            inner = self.either(depth + 1)
+            self._must_sign(")")
+            return inner
+        return self._condition()
+
+    def _condition(self) -> Filter:
+        name = self._take("word")
+        if name is None or name not in _FIELDS:
+            self._at -= name is not None
+            self.fail("one of " + ", ".join(_FIELDS))
+        assert name is not None
+        if self._word("IN"):
+            self._must_sign("(")
+            values = [self._value(name)]
+            while self._sign(","):
+                values.append(self._value(name))
+            self._must_sign(")")
+            return _In(name, tuple(values))
+        if self._word("BETWEEN"):
+            low = self._value(name)
+            if not self._word("AND"):
+                self.fail("AND")
+            return _Both(_Compare(name, operator.ge, low), _Compare(name, operator.le, self._value(name)))
+        if self._word("STARTS_WITH"):
+            return _Compare(name, lambda found, start: str(found).startswith(str(start)), self._value(name))
+        for sign, test in _OPERATORS.items():
+            if self._sign(sign):
+                return _Compare(name, test, self._value(name))
+        self.fail("an operator: = != < <= > >= IN BETWEEN STARTS_WITH")
+        raise AssertionError
+
+    def _value(self, name: str) -> Value:
+        kind = _FIELDS[name][0]
+        number = self._take("number")
+        if number is not None:
+            if kind == "text":
+                self._at -= 1
+                self.fail(f"a text in quotes for {name}")
+            return int(number)
+        text = self._take("text")
+        if text is None:
+            self.fail(f"a value for {name}")
+        assert text is not None
+        text = text[1:-1]
+        if kind == "status":
+            return self._status(text)
+        if kind == "time":
+            return self._time(text)
+        if kind == "number":
+            self._at -= 1
+            self.fail(f"a number for {name}")
+        return text
+
+    def _status(self, text: str) -> int:
+        status = _STATUSES.get(text)
+        if status is None:
+            self._at -= 1
+            self.fail("one of " + ", ".join(repr(name) for name in _STATUSES))
+        assert status is not None
+        return int(status)
+
+    def _time(self, text: str) -> int:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self._at -= 1
+            self.fail("a time like '2026-01-31T12:00:00Z'")
+            raise
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+    def _take(self, kind: str) -> str | None:
+        if not self.is_at_end and self._tokens[self._at][0] == kind:
+            self._at += 1
+            return self._tokens[self._at - 1][1]
+        return None
+
+    def _word(self, word: str) -> bool:
+        if not self.is_at_end and self._tokens[self._at][0] == "word" and self._tokens[self._at][1].upper() == word:
+            self._at += 1
+            return True
+        return False
+
+    def _sign(self, sign: str) -> bool:
+        if not self.is_at_end and self._tokens[self._at][:2] == ("sign", sign):
+            self._at += 1
+            return True
+        return False
+
+    def _must_sign(self, sign: str) -> None:
+        if not self._sign(sign):
+            self.fail(repr(sign))

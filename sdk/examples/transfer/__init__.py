@@ -1,0 +1,1 @@
+"""Money transfers between accounts of a bank that is sometimes slow or down."""

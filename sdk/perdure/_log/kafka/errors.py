@@ -1,0 +1,116 @@
+"""Errors of the Kafka client as those of the Log: the one table."""
+
+from __future__ import annotations
+
+import time
+
+from confluent_kafka import KafkaError, KafkaException
+
+from perdure._log.errors import (
+    LogBusy,
+    LogDamaged,
+    LogError,
+    LogMisconfigured,
+    LogUnauthorized,
+    LogUnavailable,
+    RecordTooLarge,
+    TopicNotFound,
+)
+
+_MISSING_FOR_S = 2.0
+"""How long a topic must have been missing: the brokers learn of a new one only after its making was acknowledged."""
+
+OUT_OF_RANGE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})  # noqa: SLF001 - so named
+"""What a position that the partition does not have is reported as."""
+
+PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
+"""Reports of appends that we dropped ourselves."""
+
+_UNAUTHORIZED = frozenset(
+    {
+        KafkaError._AUTHENTICATION,  # noqa: SLF001
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+        KafkaError.SECURITY_DISABLED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+_NOT_FOUND = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError.UNKNOWN_TOPIC_ID,
+    }
+)
+_MISCONFIGURED = frozenset(
+    {
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.INVALID_CONFIG,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_SESSION_TIMEOUT,
+        KafkaError.INVALID_GROUP_ID,
+        KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError._INVALID_ARG,  # noqa: SLF001
+        KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001
+        KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001
+    }
+)
+_DAMAGED = frozenset({KafkaError._BAD_MSG, KafkaError.INVALID_MSG, KafkaError._BAD_COMPRESSION})  # noqa: SLF001
+
+
+def log_error(error: KafkaError | KafkaException, what: str) -> LogError:
+    """The error of the Log; `what` was tried, and where."""
+    reason: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
+    code = reason.code()
+    message = f"{what}: {reason.str()} ({reason.name()})"
+    if code in _UNAUTHORIZED:
+        return LogUnauthorized(f"{message}; check the credentials in the address of the log and the permissions of its user")
+    if code in _NOT_FOUND:
+        return TopicNotFound(message)
+    if code in _MISCONFIGURED:
+        return LogMisconfigured(message)
+    if code in _DAMAGED:
+        return LogDamaged(message)
+    if code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE):
+        return RecordTooLarge(message)
+    if code == KafkaError._QUEUE_FULL:  # noqa: SLF001
+        return LogBusy(message)
+    return LogUnavailable(message)
+
+
+class Trouble:
+    """What the library tells beside its answers. It tries for ever; where somebody must act, that is to be raised at the next call."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._unauthorized: LogError | None = None
+        self._missing: LogError | None = None
+        self._missing_since = 0.0
+
+    def note(self, error: KafkaError) -> None:
+        """Called by the library, from within our calls to it."""
+        found = log_error(error, self._url)
+        if isinstance(found, LogUnauthorized):
+            self._unauthorized = found
+        elif isinstance(found, TopicNotFound):
+            if self._missing is None:
+                self._missing_since = time.monotonic()
+            self._missing = found
+
+    def forget_missing(self) -> None:
+        """Other topics are asked for, or they are there."""
+        self._missing = None
+
+    def take(self) -> LogError | None:
+        """The error to raise, once; a refusal before all else, because it explains the rest."""
+        error, self._unauthorized = self._unauthorized, None
+        if error is None and self._missing is not None and time.monotonic() - self._missing_since > _MISSING_FOR_S:
+            error, self._missing = self._missing, None
+        return error

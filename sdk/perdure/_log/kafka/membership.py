@@ -1,0 +1,221 @@
+"""Members of Kafka consumer groups: one kind that only leads, and one that reads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import Consumer as KafkaClient
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from perdure._log.errors import LogClosed, LogError, LogUnavailable
+from perdure._log.kafka.admin import KafkaAdmin
+from perdure._log.kafka.consumer import record, take
+from perdure._log.kafka.errors import Trouble, log_error
+from perdure._log.kafka.settings import Settings, logger
+from perdure._log.port import Record
+
+_LEAVE_TIMEOUT_S = 5.0
+_COMMIT_TIMEOUT_S = 5.0
+_BACKLOG_TIMEOUT_MS = 5_000
+_UNKNOWN_END = 1 << 62
+"""Where the end could not be had, everything may be a redelivery."""
+
+
+class _Member:
+    """The library's consumer in a group, cooperative: what is kept over a rebalance is not interrupted."""
+
+    def __init__(
+        self, url: str, settings: Settings, topic: str, given: Callable[[list[int]], None], taken: Callable[[list[int]], None]
+    ) -> None:
+        self.url = url
+        self.topic = topic
+        self._given = given
+        self._taken = taken
+        self._error: LogError | None = None
+        self._committing: threading.Thread | None = None
+        self._trouble = Trouble(url)
+        try:
+            self.client = KafkaClient({**settings, "error_cb": self._trouble.note})
+            self.client.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        except KafkaException as error:
+            raise log_error(error, url) from error
+
+    def check(self, error: KafkaError) -> None:
+        """Remember an error that does not pass by itself."""
+        found = log_error(error, f"{self.url}: as a member of a group on {self.topic}")
+        if not isinstance(found, LogUnavailable):
+            self._error = found
+
+    def raise_error(self) -> None:
+        """Raise what was remembered."""
+        error, self._error = self._error or self._trouble.take(), None
+        if error is not None:
+            raise error
+
+    def leave(self) -> None:
+        """Leave the group; waits a few seconds at most."""
+        leaving = threading.Thread(target=self._close, name="perdure-kafka-leave", daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_TIMEOUT_S)
+
+    def commit(self, positions: list[TopicPartition]) -> bool:
+        """Commit and wait for the answer, a few seconds at most.
+
+        The library's own waiting has no limit: it waits on a thread of its own here. One at a time, and with none under way it is closed.
+        """
+        if self._committing is not None and self._committing.is_alive():
+            return False
+        outcome: list[bool] = []
+        self._committing = threading.Thread(target=self._commit, args=(positions, outcome), name="perdure-kafka-commit", daemon=True)
+        self._committing.start()
+        self._committing.join(_COMMIT_TIMEOUT_S)
+        return outcome == [True]
+
+    def _commit(self, positions: list[TopicPartition], outcome: list[bool]) -> None:
+        try:
+            committed = self.client.commit(offsets=positions, asynchronous=False)
+        except (KafkaException, RuntimeError) as error:
+            logger.debug("%s: a commit on %s failed: %s", self.url, self.topic, error)
+            outcome.append(False)
+        else:
+            outcome.append(all(each.error is None for each in committed or ()))
+
+    def _close(self) -> None:
+        if self._committing is not None:
+            self._committing.join()
+        try:
+            self.client.close()
+        except (KafkaException, RuntimeError) as error:
+            logger.warning("%s: leaving a group on %s: %s", self.url, self.topic, error)
+
+    def _on_assign(self, client: KafkaClient, partitions: list[TopicPartition]) -> None:
+        client.incremental_assign(partitions)
+        self._given([each.partition for each in partitions])
+
+    def _on_revoke(self, client: KafkaClient, partitions: list[TopicPartition]) -> None:
+        self._taken([each.partition for each in partitions])
+        client.incremental_unassign(partitions)
+
+
+class KafkaMembership:
+    """A member that leads. It is assigned partitions and fetches nothing from them."""
+
+    def __init__(self, url: str, settings: Settings, topic: str) -> None:
+        self._partitions: set[int] = set()
+        self._left = False
+        self._member = _Member(url, settings, topic, self._given, self._partitions.difference_update)
+
+    def poll(self) -> frozenset[int]:
+        """See Membership. Raises LogUnauthorized, LogMisconfigured."""
+        if self._left:
+            raise LogClosed("this member has left its group")
+        while (message := self._member.client.poll(0)) is not None:
+            if (error := message.error()) is not None:
+                self._member.check(error)
+        self._member.raise_error()
+        return frozenset(self._partitions)
+
+    def leave(self) -> None:
+        """See Membership."""
+        if not self._left:
+            self._left = True
+            self._member.leave()
+
+    def _given(self, partitions: list[int]) -> None:
+        self._member.client.pause([TopicPartition(self._member.topic, partition) for partition in partitions])
+        self._partitions.update(partitions)
+
+
+class KafkaGroupConsumer:
+    """A member that reads."""
+
+    def __init__(self, url: str, settings: Settings, topic: str, admin: KafkaAdmin) -> None:
+        self._admin = admin
+        self._topic = topic
+        self._backlog_ends: dict[int, int] = {}
+        self._paused = False
+        self._closed = False
+        self._member = _Member(url, settings, topic, self._given, self._taken)
+
+    def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
+        """See GroupConsumer. Raises LogUnauthorized, LogMisconfigured."""
+        self._check_open()
+        records = []
+        try:
+            messages = take(self._member.client, records_max, timeout_ms)
+        except KafkaException as error:
+            raise log_error(error, self._member.url) from error
+        for message in messages:
+            if message.error() is not None:
+                self._member.check(message.error())
+            elif message.partition() in self._backlog_ends:  # a rebalance may have taken it while the batch was made
+                records.append(record(message))
+        if not records:
+            self._member.raise_error()
+        return records
+
+    def backlog_end(self, partition: int) -> int:
+        """See GroupConsumer."""
+        return self._backlog_ends[partition]
+
+    def commit(self, positions: Mapping[int, int]) -> None:
+        """See GroupConsumer."""
+        self._check_open()
+        if held := self._held(positions):
+            try:
+                self._member.client.commit(offsets=held, asynchronous=True)
+            except KafkaException as error:
+                logger.debug("%s: a commit on %s was not sent: %s", self._member.url, self._topic, error)
+
+    def commit_now(self, positions: Mapping[int, int]) -> bool:
+        """See GroupConsumer."""
+        self._check_open()
+        held = self._held(positions)
+        if not held:
+            return not positions
+        return self._member.commit(held) and len(held) == len(positions)
+
+    def pause(self) -> None:
+        """See GroupConsumer."""
+        self._paused = True
+        self._member.client.pause(self._all())
+
+    def resume(self) -> None:
+        """See GroupConsumer."""
+        self._paused = False
+        self._member.client.resume(self._all())
+
+    def close(self) -> None:
+        """See GroupConsumer."""
+        if not self._closed:
+            self._closed = True
+            self._member.leave()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosed(f"{self._member.url}: the group consumer is closed")
+
+    def _all(self) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in self._backlog_ends]
+
+    def _held(self, positions: Mapping[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, p, offset) for p, offset in positions.items() if p in self._backlog_ends]
+
+    def _given(self, partitions: list[int]) -> None:
+        if self._paused:
+            self._member.client.pause([TopicPartition(self._topic, partition) for partition in partitions])
+        where = [(self._topic, partition) for partition in partitions]
+        try:
+            ends = self._admin.offsets(where, _BACKLOG_TIMEOUT_MS, end=True)
+        except LogError as error:
+            logger.warning(
+                "%s: the ends of %s are unknown, so all of its records count as redelivered: %s", self._member.url, self._topic, error
+            )
+            ends = {}
+        for topic, partition in where:
+            self._backlog_ends[partition] = ends.get((topic, partition), _UNKNOWN_END)
+
+    def _taken(self, partitions: list[int]) -> None:
+        for partition in partitions:
+            self._backlog_ends.pop(partition, None)

@@ -1,0 +1,131 @@
+"""The thread that reads a channel's replies partition and hands over what is addressed to this channel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+from perdure._log.errors import LogError, OffsetOutOfRange
+from perdure._log.port import Consumer, Log, Record
+from perdure_schemas.codec import decode_reply
+from perdure_schemas.errors import CodecError
+from perdure_schemas.headers import CLIENT_ID
+from perdure_schemas.replies import Reply
+
+_logger = logging.getLogger("perdure.channel")
+
+_RECORDS_MAX = 1000
+_POLL_MS = 100
+"""How long a close may have to wait for the thread."""
+_BACKOFF_FIRST_S = 0.2
+_BACKOFF_LAST_S = 5.0
+
+
+class Receiver:
+    """Reads one partition of the replies topic from a given offset, on a thread of its own.
+
+    Replies are shared: every client of the namespace may pick the same partition, and the header tells whose one is. A reply that
+    is lost is asked for again, so trouble here is waited out and never fatal; `trouble` is the present one, for messages.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        topic: str,
+        partition: int,
+        offset: int,
+        client_id: str,
+        loop: asyncio.AbstractEventLoop,
+        deliver: Callable[[list[Reply]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._log = log
+        self._where = (topic, partition)
+        self._offset = offset
+        self._header = (CLIENT_ID, client_id.encode())
+        self._loop = loop
+        self._deliver = deliver
+        self._on_end = on_end
+        self._stopped = threading.Event()
+        self.trouble: LogError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"perdure-receiver-{topic}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end. Does not wait."""
+        self._stopped.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        backoff_s = _BACKOFF_FIRST_S
+        try:
+            while not self._stopped.is_set() and not self._loop.is_closed():
+                try:
+                    self._read()
+                    return
+                except OffsetOutOfRange as error:
+                    self._trouble(error)
+                    self._skip_to_end()
+                except LogError as error:
+                    self._trouble(error)
+                self._stopped.wait(backoff_s)
+                backoff_s = min(backoff_s * 2, _BACKOFF_LAST_S)
+        except Exception:
+            _logger.critical("the receiver of replies failed; connect again", exc_info=True)
+        finally:
+            self._on_end()
+
+    def _read(self) -> None:
+        """Read until the end is asked for."""
+        consumer: Consumer = self._log.consumer()
+        try:
+            consumer.assign({self._where: self._offset})
+            while not self._stopped.is_set() and not self._loop.is_closed():
+                records = consumer.poll(_RECORDS_MAX, _POLL_MS)
+                self.trouble = None
+                if not records:
+                    continue
+                self._offset = records[-1].offset + 1
+                if (replies := self._ours(records)) and not self._hand_over(replies):
+                    return
+        finally:
+            consumer.close()
+
+    def _ours(self, records: list[Record]) -> list[Reply]:
+        replies = []
+        for record in records:
+            if self._header not in record.headers:
+                continue
+            try:
+                replies.append(decode_reply(record.value))
+            except CodecError as error:
+                # From a newer owner, or damaged: whoever waits asks again, and its deadline says the rest.
+                _logger.warning("a reply at %s[%d] offset %d cannot be read: %s", record.topic, record.partition, record.offset, error)
+        return replies
+
+    def _hand_over(self, replies: list[Reply]) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, replies)
+        except RuntimeError:  # how a closed loop answers
+            return False
+        return True
+
+    def _skip_to_end(self) -> None:
+        """Old replies are deleted after minutes; what was missed is asked for again."""
+        try:
+            self._offset = self._log.end_offsets([self._where], 5_000)[self._where]
+        except LogError as error:
+            self._trouble(error)
+
+    def _trouble(self, error: LogError) -> None:
+        if self.trouble is None:
+            _logger.warning("replies cannot be read for now: %s", error)
+        self.trouble = error

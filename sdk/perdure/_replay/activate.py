@@ -1,0 +1,801 @@
+"""One run's code between activations: runs it until every coroutine is blocked, and collects what it asks for.
+
+The order of an activation is part of the format (semantics 5.1): signals first, in the order of arrival, until nothing moves; then
+everything else, until nothing moves. Conditions are looked at when nothing is ready. It is recorded as flag SIGNALS_FIRST.
+"""
+
+# ruff: noqa: SLF001 - the interface between asyncio and its loops is underscored
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+from perdure._replay import actions, refuse
+from perdure._replay.actions import Action
+from perdure._replay.host import Activated, Activation, ActivationError, QueryError, RunStart
+from perdure._replay.loop import WorkflowLoop
+from perdure._replay.matching import PATCH_MARKER, Mismatch, match
+from perdure._replay.pending import Evicted, PendingActivity, PendingExternal, PendingTimer
+from perdure._replay.watchdog import ActivationInterrupted, Watchdog
+from perdure.common import RawValue, RetryPolicy
+from perdure.converter import DataConverter
+from perdure.exceptions import ActivityError, CancelledError, FailureError, is_cancelled_exception
+from perdure.workflow._context import ActivityOptions, Info, Runtime
+from perdure.workflow._definition import HandlerUnfinishedPolicy, QueryDefinition, SignalDefinition, WorkflowDefinition
+from perdure.workflow._errors import ContinueAsNewError, NondeterminismError, ReadOnlyContextError
+from perdure_schemas import events
+from perdure_schemas.events import Event
+from perdure_schemas.failure import ActivityFailureInfo, CanceledFailureInfo, Failure, RetryState
+from perdure_schemas.limits import HISTORY_LENGTH_SUGGEST
+from perdure_schemas.options import ActivityCancellationType
+from perdure_schemas.payload import Payload, Payloads
+
+SIGNALS_FIRST = 1
+"""Flag: signals of an activation run to their first wait before anything else of it is applied."""
+
+HISTORY_BYTES_SUGGEST = 4 * 1024 * 1024
+"""Bytes of history after which continue-as-new is suggested."""
+
+EVICTION_HANDLES_MAX = 10_000
+"""Callbacks that finally blocks get when a run is dropped."""
+
+_logger = logging.getLogger("perdure.workflow")
+
+
+class CodeInstance(Runtime):
+    """A run of a workflow class. Everything of the run lives here, and nothing of it elsewhere."""
+
+    def __init__(
+        self,
+        definition: WorkflowDefinition,
+        start: RunStart,
+        flags: tuple[int, ...],
+        data_converter: DataConverter,
+        failure_types: tuple[type[BaseException], ...],
+        watchdog: Watchdog,
+    ) -> None:
+        self.definition = definition
+        self.payload_converter = data_converter.payload_converter
+        self._failures = data_converter.failure_converter
+        self._start = start
+        self._failure_types = (*definition.failure_exception_types, *failure_types)
+        self._watchdog = watchdog
+        self._flags = set(flags)
+        self.info = _info(start)
+        self.is_replaying = False
+        self.is_read_only = False
+        self._loop = WorkflowLoop(self, self._timer_started, self._timer_cancelled)  # type: ignore[abstract]  # the rest is refused
+        self._random: random.Random | None = None
+        self._object: Any = None
+        self._arguments: list[Any] | None = None
+        self._primary: asyncio.Task[None] | None = None
+        self._signals = dict(definition.signals)
+        self._queries = dict(definition.queries)
+        self._buffered: list[events.WorkflowExecutionSignaled] = []
+        self._handlers: dict[asyncio.Task[None], SignalDefinition] = {}
+        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._requested: list[Action] = []
+        self._close: actions.CloseAction | None = None
+        self._error: BaseException | None = None
+        self._interrupted = False
+        self._new: list[PendingActivity | PendingTimer | PendingExternal] = []
+        self._activities: dict[int, PendingActivity] = {}
+        self._timers: dict[int, PendingTimer] = {}
+        self._timer_of: dict[asyncio.TimerHandle, PendingTimer] = {}
+        self._externals: dict[int, PendingExternal] = {}
+        self._activity_count = 0
+        self._timer_count = 0
+        self._patches: dict[str, bool] = {}
+        self._recorded_patches: frozenset[str] = frozenset()
+        self._cancel_reason: str | None = None
+        self._time_ms = start.start_time_ms
+        self._history_length = 0
+        self._history_bytes = 0
+
+    # -- WorkflowInstance
+
+    def activate(self, activation: Activation) -> Activated:
+        """Run the code until every coroutine is blocked. Raises ActivationError."""
+        self._time_ms = max(self._time_ms, activation.time_ms)
+        self._loop.now_seconds = self._time_ms / 1000
+        self._history_length = activation.first_produced_event_id - 1
+        self._history_bytes = activation.history_size_bytes
+        self.is_replaying = activation.recorded is not None
+        self._recorded_patches = frozenset(
+            event.details.get("id", "")
+            for event in activation.recorded or ()
+            if isinstance(event, events.MarkerRecorded) and event.marker_name == PATCH_MARKER
+        )
+        new_flags = () if SIGNALS_FIRST in self._flags else (SIGNALS_FIRST,)
+        self._flags.update(new_flags)
+        refused = self._run(activation)
+        error = self._error or refused
+        if error is not None:
+            raise self._failed(error)
+        requested = self._collect()
+        if activation.recorded is None:
+            ids = list(range(activation.first_produced_event_id, activation.first_produced_event_id + len(requested)))
+        else:
+            try:
+                ids = match(requested, activation.recorded, activation.first_produced_event_id)
+            except Mismatch as mismatch:
+                text = f"[nondeterminism] workflow {self._start.workflow_id!r}, run {self._start.run_id}: {mismatch}"
+                raise self._failed(NondeterminismError(text)) from None
+        self._number(requested, ids)
+        return Activated(tuple(requested), new_flags)
+
+    def query(self, query_type: str, args: Payloads, header: dict[str, Payload]) -> Payloads:
+        """Call a query handler. Raises QueryError."""
+        del header
+        handler = self._queries.get(query_type) or self._queries.get(None)
+        if query_type == "__stack_trace":
+            return self.payload_converter.to_payloads([self._stack_trace()])
+        if handler is None:
+            known = ", ".join(sorted(name for name in self._queries if name)) or "none"
+            raise QueryError(
+                Failure(f"workflow {self._start.workflow_id!r} has no query {query_type!r}; it has: {known}", source="perdure")
+            )
+        self.is_read_only = self.is_replaying = True
+        try:
+            with self._on_loop():
+                value = self._ask(handler, query_type, args)
+            return self.payload_converter.to_payloads([value])
+        except (Exception, ActivationInterrupted) as error:
+            raise QueryError(self._failure(error)) from error
+        finally:
+            self.is_read_only = self.is_replaying = False
+
+    def close(self) -> None:
+        """Drop the coroutines: finally blocks run, and can ask for nothing."""
+        if self._loop.is_closing:
+            return
+        self._loop.is_closing = True
+        self.is_replaying = True
+        previous = asyncio._get_running_loop()
+        asyncio._set_running_loop(self._loop)
+        try:
+            self._watchdog.begin(f"dropping workflow {self._start.workflow_id!r}")
+            for task in self._loop.open_tasks():
+                task.cancel()
+            self._loop.run_until_blocked(EVICTION_HANDLES_MAX)
+        except BaseException as error:  # noqa: BLE001 - nothing that dropped code does may reach the owner
+            _logger.debug("workflow %r: %r while it was dropped", self._start.workflow_id, error)
+        finally:
+            self._watchdog.end()
+            asyncio._set_running_loop(previous)
+            self._loop.drop()
+
+    # -- one activation
+
+    def _run(self, activation: Activation) -> BaseException | None:
+        refused: BaseException | None = None
+        try:
+            with self._on_loop():
+                try:
+                    refuse.enter()
+                    self._apply_signals([event for _, event in activation.inbound if isinstance(event, events.WorkflowExecutionSignaled)])
+                    self._apply_others(
+                        [event for _, event in activation.inbound if not isinstance(event, events.WorkflowExecutionSignaled)]
+                    )
+                finally:
+                    refused = refuse.leave()
+        except ActivationInterrupted:
+            self._interrupted = True
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises, the owner goes on
+            self._error = error
+        if self._interrupted:
+            self._error = TimeoutError(
+                f"[deadlock] workflow {self._start.workflow_id!r}, run {self._start.run_id}: its code ran for more than "
+                f"{self._watchdog.timeout_ms} ms without waiting, and was interrupted. {_where(self._loop)}"
+            )
+        return refused
+
+    @contextmanager
+    def _on_loop(self) -> Iterator[None]:
+        previous = asyncio._get_running_loop()
+        asyncio._set_running_loop(self._loop)
+        try:
+            self._watchdog.begin(f"workflow {self._start.workflow_id!r}, run {self._start.run_id}")
+            yield
+        finally:
+            self._interrupted = self._watchdog.end()  # it may have hit a task that kept it to itself
+            asyncio._set_running_loop(previous)
+
+    def _apply_signals(self, signals: Sequence[events.WorkflowExecutionSignaled]) -> None:
+        if not signals:
+            return
+        self._ensure_object()
+        for signal in signals:
+            self._deliver(signal)
+        self._run_to_the_end()
+
+    def _apply_others(self, others: Sequence[Event]) -> None:
+        if not others:
+            return
+        for event in others:
+            if isinstance(event, events.WorkflowExecutionStarted):
+                self._ensure_object()
+                self._primary = self._loop.create_task(self._main(), name="run")
+            else:
+                self._apply(event)
+        self._run_to_the_end()
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case events.TimerFired():
+                timer = self._timers.pop(event.started_event_id, None)
+                if timer is not None:
+                    self._timer_of.pop(timer.handle, None)
+                    self._loop.fire(timer.handle)
+            case events.ActivityTaskCompleted():
+                self._resolve_activity(event.scheduled_event_id, result=event.result)
+            case events.ActivityTaskFailed() | events.ActivityTaskTimedOut():
+                self._fail_activity(event, event.failure, event.retry_state)
+            case events.ActivityTaskCanceled():
+                cause = Failure("Cancelled", source="perdure", info=CanceledFailureInfo(event.details))
+                self._fail_activity(event, cause, RetryState.CANCEL_REQUESTED)
+            case events.WorkflowExecutionCancelRequested():
+                self._cancel_reason = event.reason
+                if self._primary is not None:
+                    self._loop.call_soon(self._primary.cancel)
+            case events.ExternalWorkflowExecutionSignaled() | events.ExternalWorkflowExecutionCancelRequested():
+                self._resolve_external(event.initiated_event_id, None)
+            case events.SignalExternalWorkflowExecutionFailed() | events.RequestCancelExternalWorkflowExecutionFailed():
+                self._resolve_external(event.initiated_event_id, event.failure)
+            case _:
+                pass
+
+    def _run_to_the_end(self) -> None:
+        """Run until nothing is ready and no condition has become true."""
+        while True:
+            self._loop.run_until_blocked()
+            if self._error is not None:
+                return
+            if not self._check_conditions():
+                return
+
+    def _check_conditions(self) -> bool:
+        moved = False
+        for item in list(self._conditions):
+            fn, future = item
+            if future.done():
+                self._conditions.remove(item)
+                continue
+            try:
+                true = fn()
+            except Exception as error:  # noqa: BLE001 - it does not go to the waiter (semantics 35)
+                self._raised(error)
+                return True
+            if true:
+                self._conditions.remove(item)
+                future.set_result(None)
+                moved = True
+        return moved
+
+    def _collect(self) -> list[Action]:
+        requested, self._requested = self._requested, []
+        if self._close is not None:
+            requested.append(self._close)
+            self._warn_of_unfinished()
+        return requested
+
+    def _number(self, requested: Sequence[Action], ids: Sequence[int]) -> None:
+        """What was started gets the id of its event, by which the answer will name it."""
+        by_action = {id(action): event_id for action, event_id in zip(requested, ids, strict=True)}
+        for pending in self._new:
+            event_id = by_action.get(id(pending.action))
+            if event_id is None:
+                continue
+            pending.event_id = event_id
+            match pending:
+                case PendingActivity():
+                    self._activities[event_id] = pending
+                case PendingTimer():
+                    self._timers[event_id] = pending
+                case PendingExternal():
+                    self._externals[event_id] = pending
+        self._new.clear()
+
+    # -- the code
+
+    def _ensure_object(self) -> None:
+        if self._object is not None:
+            return
+        self._arguments = self._decode(self._start.started.input, self.definition.arguments, dynamic=self.definition.name is None)
+        arguments = self._arguments if self.definition.init_takes_arguments else []
+        self._object = self.definition.cls(*arguments)
+
+    async def _main(self) -> None:
+        try:
+            result = await self.definition.run(self._object, *(self._arguments or ()))
+            with self.unrestricted():
+                payloads = self.payload_converter.to_payloads([result])
+            self._end(actions.CompleteWorkflow(payloads))
+        except BaseException as error:  # noqa: BLE001 - sorted into failures of the workflow and of the activation
+            self._raised(error)
+
+    def _raised(self, error: BaseException) -> None:
+        """Workflow failure or activation failure (semantics 4.4)."""
+        if self._loop.is_closing:
+            return
+        if isinstance(error, ActivationInterrupted | Evicted):
+            raise error
+        if isinstance(error, ContinueAsNewError):
+            self._end(error.action)
+        elif is_cancelled_exception(error) and self._cancel_reason is not None:
+            self._end(actions.CancelWorkflowExecution())
+        elif isinstance(error, asyncio.CancelledError):
+            cancelled = CancelledError()
+            cancelled.__cause__ = None
+            self._end(actions.FailWorkflow(self._failure(cancelled)))
+        elif self.is_failure_exception(error):
+            self._end(actions.FailWorkflow(self._failure(error)))
+        elif self._error is None:
+            self._error = error
+
+    def _end(self, close: actions.CloseAction) -> None:
+        if self._close is None:
+            self._close = close
+
+    def is_failure_exception(self, error: BaseException) -> bool:
+        """Whether `error` fails the workflow rather than the activation."""
+        return isinstance(error, (FailureError, TimeoutError, *self._failure_types))
+
+    def _failed(self, error: BaseException) -> ActivationError:
+        if isinstance(error, NondeterminismError) and isinstance(error, self._failure_types):
+            _logger.warning("workflow %r: %s", self._start.workflow_id, error)
+        extra = {
+            "__temporal_error_identifier": "WorkflowTaskFailure",
+            "workflow_id": self._start.workflow_id,
+            "run_id": self._start.run_id,
+            "workflow_type": self._start.started.workflow_type,
+        }
+        _logger.warning(
+            "workflow %r, run %s (%s): its code is blocked and will be tried again: %s: %s",
+            self._start.workflow_id,
+            self._start.run_id,
+            self._start.started.workflow_type,
+            type(error).__name__,
+            error,
+            extra=extra,
+        )
+        return ActivationError(self._failure(error), nondeterminism=isinstance(error, NondeterminismError))
+
+    def _failure(self, error: BaseException) -> Failure:
+        with refuse.unrestricted():
+            return self._failures.to_failure(error, self.payload_converter)
+
+    def _exception(self, failure: Failure) -> BaseException:
+        return self._failures.from_failure(failure, self.payload_converter)
+
+    def _decode(self, payloads: Payloads, types: list[Any] | None, *, dynamic: bool) -> list[Any]:
+        if dynamic:
+            return [[RawValue(payload) for payload in payloads]]
+        with refuse.unrestricted():
+            hints = types if types is not None and len(types) >= len(payloads) else None
+            return self.payload_converter.from_payloads(payloads, hints)
+
+    # -- signals and queries
+
+    def _deliver(self, signal: events.WorkflowExecutionSignaled) -> None:
+        handler = self._signals.get(signal.name) or self._signals.get(None)
+        if handler is None:
+            self._buffered.append(signal)
+            return
+        try:
+            arguments = self._decode(signal.input, handler.arguments, dynamic=handler.name is None)
+        except Exception as error:  # noqa: BLE001 - one bad signal does not stop the workflow (semantics 4.4)
+            _logger.error("workflow %r: signal %r cannot be decoded and is dropped: %s", self._start.workflow_id, signal.name, error)
+            return
+        if handler.name is None:
+            arguments = [signal.name, *arguments]
+        task = self._loop.create_task(self._handle(handler, arguments), name=f"signal {signal.name}")
+        self._handlers[task] = handler
+
+    async def _handle(self, handler: SignalDefinition, arguments: list[Any]) -> None:
+        try:
+            outcome = handler.function(*arguments) if handler.is_bound else handler.function(self._object, *arguments)
+            if asyncio.iscoroutine(outcome):
+                await outcome
+        except BaseException as error:  # noqa: BLE001 - as for the run method
+            self._raised(error)
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._handlers.pop(task, None)
+
+    def _ask(self, handler: QueryDefinition, query_type: str, args: Payloads) -> Any:
+        arguments = self._decode(args, handler.arguments, dynamic=handler.name is None)
+        if handler.name is None:
+            arguments = [query_type, *arguments]
+        value = handler.function(*arguments) if handler.is_bound else handler.function(self._object, *arguments)
+        if not asyncio.iscoroutine(value):
+            return value
+        try:
+            value.send(None)
+        except StopIteration as returned:
+            return returned.value
+        finally:
+            value.close()
+        raise ReadOnlyContextError(f"query {query_type!r} waits for something; a query answers at once")
+
+    def set_signal_handler(self, name: str | None, handler: Callable[..., Any] | None) -> None:
+        self._check_writable("set a signal handler")
+        if handler is None:
+            self._signals.pop(name, None)
+            return
+        self._signals[name] = SignalDefinition(name, handler, is_bound=True)
+        waiting = [signal for signal in self._buffered if name is None or signal.name == name]
+        self._buffered = [signal for signal in self._buffered if signal not in waiting]
+        for signal in waiting:
+            self._deliver(signal)
+
+    def get_signal_handler(self, name: str | None) -> Callable[..., Any] | None:
+        return self._bound(self._signals.get(name))
+
+    def set_query_handler(self, name: str | None, handler: Callable[..., Any] | None) -> None:
+        self._check_writable("set a query handler")
+        if handler is None:
+            self._queries.pop(name, None)
+        else:
+            self._queries[name] = QueryDefinition(name, handler, is_bound=True)
+
+    def get_query_handler(self, name: str | None) -> Callable[..., Any] | None:
+        return self._bound(self._queries.get(name))
+
+    def _bound(self, handler: SignalDefinition | QueryDefinition | None) -> Callable[..., Any] | None:
+        if handler is None or handler.is_bound:
+            return None if handler is None else handler.function
+        bound: Callable[..., Any] = handler.function.__get__(self._object)
+        return bound
+
+    def all_handlers_finished(self) -> bool:
+        return not self._handlers
+
+    def _warn_of_unfinished(self) -> None:
+        names = sorted(
+            str(handler.name)
+            for handler in self._handlers.values()
+            if handler.unfinished_policy is HandlerUnfinishedPolicy.WARN_AND_ABANDON
+        )
+        if names and not self.is_replaying:
+            warnings.warn(
+                f"[TMPRL1102] workflow {self._start.workflow_id!r} ended while signal handlers were running: {', '.join(names)}. "
+                "Wait for them with workflow.wait_condition(workflow.all_handlers_finished), or set unfinished_policy",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    # -- what code asks for
+
+    def now_ms(self) -> int:
+        return self._time_ms
+
+    def instance(self) -> Any:
+        return self._object
+
+    def random(self) -> random.Random:
+        self._check_writable("use the random generator")
+        if self._random is None:
+            seed = hashlib.blake2b(self._start.run_id.encode(), digest_size=16).digest()
+            self._random = random.Random(int.from_bytes(seed, "big"))
+        return self._random
+
+    def history_length(self) -> int:
+        return self._history_length
+
+    def history_size(self) -> int:
+        return self._history_bytes
+
+    def is_continue_as_new_suggested(self) -> bool:
+        return self._history_length >= HISTORY_LENGTH_SUGGEST or self._history_bytes >= HISTORY_BYTES_SUGGEST
+
+    def cancellation_reason(self) -> str | None:
+        return self._cancel_reason
+
+    def last_failure(self) -> BaseException | None:
+        failure = self._start.started.continued_failure
+        return None if failure is None else self._exception(failure)
+
+    @contextmanager
+    def unrestricted(self) -> Iterator[None]:
+        with refuse.unrestricted():
+            yield
+
+    def patched(self, patch_id: str, *, deprecated: bool) -> bool:
+        self._check_writable("call patched")
+        known = self._patches.get(patch_id)
+        if known is not None:
+            return known
+        use = not self.is_replaying or patch_id in self._recorded_patches
+        self._patches[patch_id] = use
+        if use:
+            self._request(actions.RecordMarker(PATCH_MARKER, {"id": patch_id, "deprecated": "true" if deprecated else "false"}))
+        return use
+
+    async def sleep(self, seconds: float) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+        handle = asyncio.TimerHandle(self._loop.time() + seconds, _wake, (future,), self._loop)
+        self._timer_started(handle, seconds)
+        try:
+            await future
+        finally:
+            handle.cancel()
+
+    async def wait_condition(self, fn: Callable[[], bool], timeout_seconds: float | None) -> None:
+        self._check_writable("wait for a condition")
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._conditions.append((fn, future))
+        if timeout_seconds is None:
+            await future
+        else:
+            await asyncio.wait_for(future, timeout_seconds)
+
+    def start_activity(self, name: str, arguments: Sequence[Any], options: ActivityOptions) -> asyncio.Task[Any]:
+        self._check_writable("start an activity")
+        self._activity_count += 1
+        with self.unrestricted():
+            payloads = self.payload_converter.to_payloads(arguments)
+        action = actions.ScheduleActivity(
+            activity_id=options.activity_id or str(self._activity_count),
+            activity_type=name,
+            task_queue=options.task_queue or "",
+            input=payloads,
+            schedule_to_close_timeout_ms=_milliseconds(options.schedule_to_close_timeout),
+            schedule_to_start_timeout_ms=_milliseconds(options.schedule_to_start_timeout),
+            start_to_close_timeout_ms=_milliseconds(options.start_to_close_timeout),
+            heartbeat_timeout_ms=_milliseconds(options.heartbeat_timeout),
+            retry_options=options.retry_policy.to_options() if options.retry_policy is not None else None,
+            cancellation_type=options.cancellation_type if options.cancellation_type is not None else ActivityCancellationType.TRY_CANCEL,
+        )
+        pending = PendingActivity(action, self._loop.create_future(), options.result_type)
+        self._request(action)
+        self._new.append(pending)
+        return self._loop.create_task(self._await_activity(pending), name=f"activity {name}")
+
+    async def _await_activity(self, pending: PendingActivity) -> Any:
+        """Cancelling the task asks for the activity's cancellation; what the task then waits for is the cancellation type's to say."""
+        while True:
+            try:
+                payloads = await asyncio.shield(pending.future)
+                break
+            except asyncio.CancelledError:
+                if self._loop.is_closing or pending.future.done():
+                    raise
+                self._cancel_activity(pending)
+                task = asyncio.current_task()
+                if task is not None:
+                    task.uncancel()
+        hints = None if pending.result_type is None else [pending.result_type]
+        with self.unrestricted():
+            values = self.payload_converter.from_payloads(payloads, hints)
+        return values[0] if values else None
+
+    def _cancel_activity(self, pending: PendingActivity) -> None:
+        if pending.is_cancel_requested:
+            return
+        pending.is_cancel_requested = True
+        kind = pending.action.cancellation_type
+        if not pending.event_id:
+            self._withdraw(pending.action)
+            pending.future.set_exception(self._activity_cancelled(pending))
+            return
+        if kind is not ActivityCancellationType.ABANDON:
+            self._request(actions.RequestCancelActivity(pending.event_id))
+        if kind is not ActivityCancellationType.WAIT_CANCELLATION_COMPLETED:
+            self._activities.pop(pending.event_id, None)
+            pending.future.set_exception(self._activity_cancelled(pending))
+
+    def _activity_cancelled(self, pending: PendingActivity) -> ActivityError:
+        error = ActivityError(
+            "Activity cancelled",
+            scheduled_event_id=pending.event_id,
+            started_event_id=0,
+            identity="",
+            activity_type=pending.action.activity_type,
+            activity_id=pending.action.activity_id,
+            retry_state=RetryState.CANCEL_REQUESTED,
+        )
+        error.__cause__ = CancelledError()
+        return error
+
+    def _resolve_activity(self, scheduled_event_id: int, *, result: Payloads) -> None:
+        pending = self._activities.pop(scheduled_event_id, None)
+        if pending is not None and not pending.future.done():
+            pending.future.set_result(result)
+
+    def _fail_activity(
+        self,
+        event: events.ActivityTaskFailed | events.ActivityTaskTimedOut | events.ActivityTaskCanceled,
+        cause: Failure,
+        retry_state: RetryState,
+    ) -> None:
+        pending = self._activities.pop(event.scheduled_event_id, None)
+        if pending is None or pending.future.done():
+            return
+        words = {events.ActivityTaskTimedOut: "Activity task timed out", events.ActivityTaskCanceled: "Activity cancelled"}
+        info = ActivityFailureInfo(
+            event.scheduled_event_id,
+            event.started_event_id,
+            getattr(event, "identity", ""),
+            pending.action.activity_type,
+            pending.action.activity_id,
+            retry_state,
+        )
+        failure = Failure(words.get(type(event), "Activity task failed"), source="perdure", cause=cause, info=info)
+        with self.unrestricted():
+            pending.future.set_exception(self._exception(failure))
+
+    async def signal_external(self, workflow_id: str, run_id: str, name: str, arguments: Sequence[Any]) -> None:
+        self._check_writable("signal another workflow")
+        with self.unrestricted():
+            payloads = self.payload_converter.to_payloads(arguments)
+        action = actions.SignalExternalWorkflow(workflow_id, run_id, name, payloads)
+        pending = self._external(action)
+        try:
+            await asyncio.shield(pending.future)
+        except asyncio.CancelledError:
+            if not pending.event_id and not self._loop.is_closing:
+                self._withdraw(action)  # not sent yet, so it never is
+            raise
+
+    async def cancel_external(self, workflow_id: str, run_id: str, reason: str) -> None:
+        self._check_writable("cancel another workflow")
+        await asyncio.shield(self._external(actions.CancelExternalWorkflow(workflow_id, run_id, reason)).future)
+
+    def _external(self, action: actions.SignalExternalWorkflow | actions.CancelExternalWorkflow) -> PendingExternal:
+        pending = PendingExternal(action, self._loop.create_future())
+        self._request(action)
+        self._new.append(pending)
+        return pending
+
+    def _resolve_external(self, initiated_event_id: int, failure: Failure | None) -> None:
+        pending = self._externals.pop(initiated_event_id, None)
+        if pending is None or pending.future.done():
+            return
+        if failure is None:
+            pending.future.set_result(None)
+        else:
+            pending.future.set_exception(self._exception(failure))
+
+    def continue_as_new(self, arguments: Sequence[Any], options: Mapping[str, Any]) -> NoReturn:
+        self._check_writable("continue as new")
+        workflow = options.get("workflow")
+        name = workflow if isinstance(workflow, str) else _workflow_name(workflow)
+        retry: RetryPolicy | None = options.get("retry_policy")
+        memo = options.get("memo")
+        with self.unrestricted():
+            payloads = self.payload_converter.to_payloads(arguments)
+            encoded_memo = None if not memo else {key: self.payload_converter.to_payload(value) for key, value in memo.items()}
+        raise ContinueAsNewError(
+            actions.ContinueAsNewWorkflow(
+                workflow_type=name,
+                task_queue=options.get("task_queue") or "",
+                input=payloads,
+                run_timeout_ms=_milliseconds(options.get("run_timeout")),
+                task_timeout_ms=_milliseconds(options.get("task_timeout")),
+                backoff_start_interval_ms=_milliseconds(options.get("backoff_start_interval")),
+                retry_options=retry.to_options() if retry is not None else None,
+                memo=encoded_memo,
+            )
+        )
+
+    # -- timers of the loop
+
+    def _timer_started(self, handle: asyncio.TimerHandle, seconds: float) -> None:
+        self._check_writable("start a timer")
+        self._timer_count += 1
+        action = actions.StartTimer(str(self._timer_count), max(0, round(seconds * 1000)))
+        timer = PendingTimer(action, handle)
+        self._timer_of[handle] = timer
+        self._request(action)
+        self._new.append(timer)
+
+    def _timer_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        timer = self._timer_of.pop(handle, None)
+        if timer is None or self._loop.is_closing:
+            return
+        if timer.event_id:
+            self._timers.pop(timer.event_id, None)
+            self._request(actions.CancelTimer(timer.action.timer_id, timer.event_id))
+        else:
+            self._withdraw(timer.action)
+
+    # -- small parts
+
+    def _request(self, action: Action) -> None:
+        self._check_writable("ask for anything")
+        self._requested.append(action)
+
+    def _withdraw(self, action: Action) -> None:
+        """Asked for and taken back within one activation: it leaves no trace."""
+        self._requested = [other for other in self._requested if other is not action]
+        self._new = [pending for pending in self._new if pending.action is not action]
+
+    def _check_writable(self, what: str) -> None:
+        if self._loop.is_closing:
+            raise Evicted
+        if self.is_read_only:
+            self.refuse_read_only(what)
+
+    def refuse_read_only(self, what: str) -> NoReturn:
+        """A query tried to change something."""
+        raise ReadOnlyContextError(f"a query cannot {what}; it only reads")
+
+    def log_unhandled(self, context: dict[str, Any]) -> None:
+        """An error in a task of the workflow's own that nobody awaits."""
+        error = context.get("exception")
+        if isinstance(error, ActivationInterrupted):
+            raise error
+        if not self.is_replaying:
+            with refuse.unrestricted():
+                _logger.error("workflow %r: %s", self._start.workflow_id, context.get("message"), exc_info=error)
+
+    def _stack_trace(self) -> str:
+        parts = []
+        for task in self._loop.open_tasks():
+            frames = "".join(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}\n" for frame in task.get_stack())
+            parts.append(f"{task.get_name()}\n{frames}")
+        return "\n".join(parts)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _milliseconds(duration: timedelta | None) -> int:
+    return 0 if duration is None else max(1, round(duration / timedelta(milliseconds=1)))
+
+
+def _workflow_name(workflow: Any) -> str:
+    """The name of a workflow that is given by its run method or its class."""
+    if workflow is None:
+        return ""
+    if isinstance(workflow, type):
+        return WorkflowDefinition.must_of(workflow).name or ""
+    owner = getattr(sys.modules.get(workflow.__module__), workflow.__qualname__.rpartition(".")[0], None)
+    return WorkflowDefinition.must_of(owner).name or ""  # type: ignore[arg-type]
+
+
+def _where(loop: WorkflowLoop) -> str:
+    names = ", ".join(task.get_name() for task in loop.open_tasks()[:5])
+    return f"Tasks under way: {names}" if names else ""
+
+
+def _info(start: RunStart) -> Info:
+    started = start.started
+    begun = datetime.fromtimestamp(start.start_time_ms / 1000, tz=UTC)
+
+    def duration(milliseconds: int) -> timedelta | None:
+        return timedelta(milliseconds=milliseconds) if milliseconds else None
+
+    return Info(
+        attempt=started.attempt,
+        continued_run_id=started.continued_run_id or None,
+        cron_schedule=None,
+        execution_timeout=duration(started.execution_timeout_ms),
+        first_execution_run_id=started.first_execution_run_id,
+        headers=started.header,
+        namespace=start.namespace,
+        parent=None,
+        raw_memo=started.memo,
+        retry_policy=RetryPolicy.from_options(started.retry_options) if started.retry_options is not None else None,
+        run_id=start.run_id,
+        run_timeout=duration(started.run_timeout_ms),
+        start_time=begun,
+        task_queue=started.task_queue,
+        task_timeout=timedelta(milliseconds=started.task_timeout_ms or 10_000),
+        workflow_id=start.workflow_id,
+        workflow_start_time=begun,
+        workflow_type=started.workflow_type,
+    )

@@ -1,0 +1,225 @@
+"""The event loop of workflow code: FIFO, no selector, no threads, and time that stands still during an activation.
+
+Tasks and futures hash to the order in which they were made, so that asyncio's own sets (of gather, wait, TaskGroup) give the same order
+on every replay, whatever PYTHONHASHSEED is.
+"""
+
+# ruff: noqa: SLF001 - the interface between asyncio and its loops is underscored
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class WorkflowFuture(asyncio.Future[T]):
+    """A future with a place in the order of its loop."""
+
+    def __init__(self, *, loop: WorkflowLoop) -> None:
+        super().__init__(loop=loop)
+        self._place = loop.next_place()
+
+    def __hash__(self) -> int:
+        return self._place
+
+
+class WorkflowTask(asyncio.Task[T]):
+    """A task with a place in the order of its loop."""
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        loop: WorkflowLoop,
+        name: str | None,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._place = loop.next_place()
+        super().__init__(coro, loop=loop, name=name or f"task-{self._place}", context=context)
+
+    def __hash__(self) -> int:
+        return self._place
+
+
+class WorkflowLoop(asyncio.AbstractEventLoop):
+    """Runs callbacks until none is ready. `start_timer` and `cancel_timer` hand timers to the runtime."""
+
+    def __init__(
+        self, runtime: Any, start_timer: Callable[[asyncio.TimerHandle, float], None], cancel_timer: Callable[[asyncio.TimerHandle], None]
+    ) -> None:
+        self.perdure_runtime = runtime
+        self._start_timer = start_timer
+        self._cancel_timer = cancel_timer
+        self._ready: deque[asyncio.Handle] = deque()
+        self._places = 0
+        self._tasks: list[WorkflowTask[Any]] = []
+        self._exception_handler: Any = None
+        self.now_seconds = 0.0
+        self.is_closing = False
+
+    def next_place(self) -> int:
+        """A number for the next future or task."""
+        self._places += 1
+        return self._places
+
+    # -- running
+
+    def run_until_blocked(self, handles_max: int | None = None) -> None:
+        """Run what is ready, and what becomes ready by it."""
+        ready = self._ready
+        while ready:
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+            if handles_max is not None:
+                handles_max -= 1
+                if handles_max <= 0:
+                    return
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether something would run."""
+        return bool(self._ready)
+
+    def open_tasks(self) -> list[WorkflowTask[Any]]:
+        """Tasks that are not done, in the order in which they were made."""
+        self._tasks = [task for task in self._tasks if not task.done()]
+        return list(self._tasks)
+
+    def drop(self) -> None:
+        """Forget what is ready and what is not done, without a sound."""
+        self._ready.clear()
+        for task in self._tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch
+        self._tasks.clear()
+
+    # -- what asyncio needs of a loop
+
+    def get_debug(self) -> bool:
+        return False
+
+    def time(self) -> float:
+        return self.now_seconds
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return False
+
+    def call_soon(  # type: ignore[override]  # as loose as asyncio's own loops
+        self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(self.now_seconds + delay, callback, args, self, context)
+        if delay <= 0:
+            self._ready.append(handle)
+        else:
+            self._start_timer(handle, delay)
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_later(when - self.now_seconds, callback, *args, context=context)
+
+    def fire(self, handle: asyncio.TimerHandle) -> None:
+        """A timer's time has come."""
+        self._ready.append(handle)
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self._cancel_timer(handle)
+
+    def create_future(self) -> WorkflowFuture[Any]:
+        return WorkflowFuture(loop=self)
+
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Task[T]:
+        if self.perdure_runtime.is_read_only:
+            coro.close()
+            self.perdure_runtime.refuse_read_only("start a task")
+        task: WorkflowTask[T] = WorkflowTask(coro, loop=self, name=name, context=context)
+        self._tasks.append(task)
+        return task
+
+    def get_task_factory(self) -> None:
+        return None
+
+    def set_exception_handler(self, handler: Any) -> None:
+        self._exception_handler = handler
+
+    def get_exception_handler(self) -> Any:
+        return self._exception_handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        self.call_exception_handler(context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """An error that nobody took is logged, once, and not while the run is dropped."""
+        if self._exception_handler is not None:
+            self._exception_handler(self, context)
+        elif not self.is_closing:
+            self.perdure_runtime.log_unhandled(context)
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refused(self: WorkflowLoop, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError(f"loop.{name} does not exist in a workflow: do this in an activity (workflow.execute_activity)")
+
+    return refused
+
+
+for _name in (
+    "run_forever",
+    "run_until_complete",
+    "stop",
+    "close",
+    "shutdown_asyncgens",
+    "shutdown_default_executor",
+    "call_soon_threadsafe",
+    "run_in_executor",
+    "set_default_executor",
+    "getaddrinfo",
+    "getnameinfo",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "create_datagram_endpoint",
+    "connect_accepted_socket",
+    "start_tls",
+    "sendfile",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "subprocess_shell",
+    "subprocess_exec",
+    "add_reader",
+    "remove_reader",
+    "add_writer",
+    "remove_writer",
+    "sock_recv",
+    "sock_sendall",
+    "sock_connect",
+    "sock_accept",
+    "add_signal_handler",
+    "remove_signal_handler",
+    "set_task_factory",
+    "set_debug",
+):
+    setattr(WorkflowLoop, _name, _refuse(_name))

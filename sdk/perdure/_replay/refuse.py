@@ -1,0 +1,223 @@
+"""Refuses what differs between a run and its replay: clocks, randomness, files, sockets, processes, threads (design.md 6).
+
+Two means, both silent outside of an activation: an audit hook for what Python reports by itself, and wrappers for the functions that it
+does not report. The error names the replacement. It is not a security border; it catches mistakes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import datetime
+import gc
+import random
+import secrets
+import sys
+import threading
+import time
+import types
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from perdure.workflow._errors import RestrictedWorkflowAccessError
+
+
+class _State(threading.local):
+    active = False
+    first: RestrictedWorkflowAccessError | None = None
+
+
+_state = _State()
+_installed = False
+_lock = threading.Lock()
+_wrappers: dict[Any, Callable[..., Any]] = {}
+
+_CLOCK = "use workflow.now(), workflow.time() or workflow.time_ns()"
+_RANDOM = "use workflow.random() or workflow.uuid4()"
+_ACTIVITY = "do it in an activity (workflow.execute_activity)"
+_SLEEP = "use await workflow.sleep() or asyncio.sleep()"
+_THREAD = "use asyncio tasks, or an activity (workflow.execute_activity)"
+
+_AUDITED = {
+    "open": _ACTIVITY,
+    "os.": _ACTIVITY,
+    "shutil.": _ACTIVITY,
+    "tempfile.": _ACTIVITY,
+    "glob.": _ACTIVITY,
+    "pathlib.": _ACTIVITY,
+    "socket.": _ACTIVITY,
+    "subprocess.": _ACTIVITY,
+    "urllib.": _ACTIVITY,
+    "http.": _ACTIVITY,
+    "sqlite3.": _ACTIVITY,
+    "ftplib.": _ACTIVITY,
+    "smtplib.": _ACTIVITY,
+    "fcntl.": _ACTIVITY,
+    "signal.": _ACTIVITY,
+    "time.sleep": _SLEEP,
+    "builtins.input": _ACTIVITY,
+    "builtins.breakpoint": "set PERDURE_DEBUG and attach a debugger from outside",
+}
+
+
+@contextlib.contextmanager
+def restricted() -> Iterator[None]:
+    """Refuse from here to the end of the block, on this thread."""
+    before = _state.active
+    _state.active = True
+    try:
+        yield
+    finally:
+        _state.active = before
+
+
+@contextlib.contextmanager
+def unrestricted() -> Iterator[None]:
+    """Lift it for a block."""
+    before = _state.active
+    _state.active = False
+    try:
+        yield
+    finally:
+        _state.active = before
+
+
+def enter() -> None:
+    """`restricted` for a hot path: refuse until `leave`."""
+    _state.first = None
+    _state.active = True
+
+
+def leave() -> RestrictedWorkflowAccessError | None:
+    """End what `enter` began; the first thing that was refused, even if the code caught the error."""
+    _state.active = False
+    first, _state.first = _state.first, None
+    return first
+
+
+def install(module_names: set[str]) -> None:
+    """Put hook and wrappers in place, once per process; and wrappers for originals that the named modules have imported by name."""
+    global _installed
+    with _lock:
+        if not _installed:
+            _installed = True
+            _wrap_functions()
+            _wrap_datetime()
+            _wrap_threads()
+            sys.addaudithook(_audit)
+    for name in module_names:
+        module = sys.modules.get(name)
+        if module is not None:
+            for attribute, value in list(vars(module).items()):
+                try:
+                    wrapper = _wrappers.get(value)
+                except TypeError:
+                    continue
+                if wrapper is not None:
+                    setattr(module, attribute, wrapper)
+
+
+def _refuse(what: str, instead: str) -> None:
+    error = RestrictedWorkflowAccessError(f"{what} is not allowed in workflow code, because it would differ on replay: {instead}")
+    if _state.first is None:
+        _state.first = error
+    raise error
+
+
+def _audit(event: str, _arguments: tuple[Any, ...]) -> None:
+    if not _state.active:
+        return
+    for prefix, instead in _AUDITED.items():
+        if event == prefix or (prefix.endswith(".") and event.startswith(prefix)):
+            if not _is_machinery():
+                _refuse(event, instead)
+            return
+
+
+def _is_machinery() -> bool:
+    """Whether the interpreter does it for its own needs: importing a module, or showing a traceback."""
+    frame = sys._getframe(2)  # noqa: SLF001 - the interpreter's own door to the stack
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name.startswith(("importlib.", "_frozen_importlib")) or name in ("linecache", "traceback", "tokenize", "zipimport"):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def _wrap_functions() -> None:
+    for module, names, instead in (
+        (time, ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "localtime"), _CLOCK),
+        (time, ("sleep",), _SLEEP),
+        (
+            random,
+            (
+                "random",
+                "randint",
+                "randrange",
+                "uniform",
+                "choice",
+                "choices",
+                "sample",
+                "shuffle",
+                "getrandbits",
+                "randbytes",
+                "gauss",
+                "seed",
+            ),
+            _RANDOM,
+        ),
+        (uuid, ("uuid1", "uuid4"), _RANDOM),
+        (secrets, ("token_bytes", "token_hex", "token_urlsafe", "randbelow", "choice"), _RANDOM),
+    ):
+        for name in names:
+            _wrap(module, name, instead)
+
+
+def _wrap(module: types.ModuleType, name: str, instead: str) -> None:
+    original = getattr(module, name)
+    what = f"{module.__name__}.{name}()"
+
+    def wrapper(*arguments: Any, **keywords: Any) -> Any:
+        if _state.active:
+            _refuse(what, instead)
+        return original(*arguments, **keywords)
+
+    wrapper.__name__ = wrapper.__qualname__ = name
+    wrapper.__doc__ = original.__doc__
+    _wrappers[original] = wrapper
+    setattr(module, name, wrapper)
+
+
+def _wrap_threads() -> None:
+    """Python reports no event when a thread starts."""
+    original = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        if _state.active:
+            _refuse("starting a thread", _THREAD)
+        original(self)
+
+    threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def _wrap_datetime() -> None:
+    """`datetime.now` and its like are methods of types that C made and that cannot be assigned to, and every module has its own reference
+    to the type: so the entry in the type's own dictionary is replaced, which is the one place that all of them share."""
+    for kind, names in ((datetime.datetime, ("now", "utcnow")), (datetime.date, ("today",))):
+        (entries,) = gc.get_referents(kind.__dict__)
+        for name in names:
+            entries[name] = classmethod(_clock_method(kind, name, kind.__dict__[name]))
+        ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
+
+
+def _clock_method(kind: type, name: str, original: Any) -> Callable[..., Any]:
+    what = f"{kind.__name__}.{name}()"
+
+    def method(cls: type, *arguments: Any, **keywords: Any) -> Any:
+        if _state.active:
+            _refuse(what, _CLOCK)
+        return original.__get__(None, cls)(*arguments, **keywords)
+
+    return method

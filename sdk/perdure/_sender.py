@@ -1,0 +1,221 @@
+"""The thread that appends what a channel sends: many callers, one producer, few wake-ups.
+
+It knows topics, bytes and acknowledgements. What a command means and whether it is sent again is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge
+from perdure._log.port import Delivery, Headers, Log, Producer
+
+_logger = logging.getLogger("perdure.channel")
+
+_BATCH_MAX = 1000
+_POLL_FIRST_MS = 1
+"""A producer that is polled cannot be woken by new work, so the first naps are short ..."""
+_POLL_LAST_MS = 20
+"""... and grow while the log answers nothing."""
+_STALLED_S = 15.0
+"""A producer with work in flight and no answer for so long may never recover (faults.md 7a.7): it is replaced."""
+_CLOSE_S = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """One record on its way. `settled` is called on the event loop, once, with None when the append is acknowledged."""
+
+    partition: int
+    key: bytes
+    value: bytes
+    headers: Headers
+    settled: Callable[[LogError | None], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Records that were appended to one partition together; the last one carries the batch as its token."""
+
+    partition: int
+    items: list[Outgoing] = field(default_factory=list)
+
+
+Settled = list[tuple[Outgoing, LogError | None]]
+
+
+class Sender:
+    """Appends to one topic from a thread of its own; every record given to `put` is settled exactly once."""
+
+    def __init__(self, log: Log, topic: str, loop: asyncio.AbstractEventLoop, on_settled: Callable[[Settled], None]) -> None:
+        self._log = log
+        self._topic = topic
+        self._loop = loop
+        self._on_settled = on_settled
+        self._queue: SimpleQueue[Outgoing | None] = SimpleQueue()
+        self._producer: Producer | None = None
+        self._in_flight: set[_Batch] = set()
+        self._settled: Settled = []
+        self._answered_at = 0.0
+        self.failure: LogError | None = None
+        """Why the thread has ended by itself, if it has: from then on nothing is taken."""
+        self._thread = threading.Thread(target=self._run, name=f"perdure-sender-{topic}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, item: Outgoing) -> None:
+        """Queue one record; the caller bounds how many."""
+        self._queue.put(item)
+
+    def stop(self) -> None:
+        """Let what is queued leave, within about a second, and end the thread. Does not wait."""
+        self._queue.put(None)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # a defect here must reach the callers, who would wait for ever otherwise
+            _logger.critical("the sender of %s failed; connect again", self._topic, exc_info=True)
+            self.failure = LogClosed(f"the sender of {self._topic} failed ({error!r}); connect again")
+            self._drop_producer(self.failure)
+            self._hand_over()
+            while (item := self._queue.get()) is not None:  # what was on its way here when the thread failed
+                self._settled.append((item, self.failure))
+                self._hand_over()
+
+    def _serve(self) -> None:
+        nap_ms = _POLL_FIRST_MS
+        close_by: float | None = None
+        while True:
+            batch, closing = self._take()
+            if closing and close_by is None:
+                close_by = time.monotonic() + _CLOSE_S
+            if batch:
+                nap_ms = _POLL_FIRST_MS
+                self._append(batch)
+            if self._in_flight:
+                self._poll(nap_ms)
+                nap_ms = _POLL_FIRST_MS if self._settled else min(nap_ms * 2, _POLL_LAST_MS)
+            if close_by is not None and (not self._in_flight or time.monotonic() > close_by):
+                self._drop_producer(LogClosed("the connection was closed before the log acknowledged the command; its outcome is unknown"))
+                self._hand_over()
+                return
+            if not self._hand_over():
+                self._drop_producer(LogClosed("the event loop is closed"))
+                return
+
+    def _take(self) -> tuple[list[Outgoing], bool]:
+        """What is queued, waiting for it only where nothing is in flight; and whether the end was asked for."""
+        batch: list[Outgoing] = []
+        try:
+            item = self._queue.get_nowait() if self._in_flight else self._queue.get()
+            while item is not None:
+                batch.append(item)
+                if len(batch) == _BATCH_MAX:
+                    return batch, False
+                item = self._queue.get_nowait()
+        except Empty:
+            return batch, False
+        return batch, True
+
+    def _append(self, items: list[Outgoing]) -> None:
+        try:
+            producer = self._producer or self._log.producer(Delivery.PIPELINED)
+        except LogError as error:
+            self._settled.extend((item, error) for item in items)
+            return
+        self._producer = producer
+        if not self._in_flight:
+            self._answered_at = time.monotonic()
+        by_partition: dict[int, _Batch] = {}
+        for item in items:
+            by_partition.setdefault(item.partition, _Batch(item.partition)).items.append(item)
+        for batch in by_partition.values():
+            last = batch.items[-1]
+            for item in tuple(batch.items):
+                try:
+                    producer.append(self._topic, item.partition, item.key, item.value, item.headers, batch if item is last else None)
+                except LogError as error:
+                    self._refuse(batch, item, last, error)
+            if batch.items:
+                self._in_flight.add(batch)
+
+    def _refuse(self, batch: _Batch, item: Outgoing, last: Outgoing, error: LogError) -> None:
+        """The producer did not take `item`. Where it was to carry the token, nobody would hear of the others."""
+        batch.items.remove(item)
+        self._settled.append((item, error))
+        if item is last and batch.items:
+            unknown = LogUnavailable(f"{self._topic}[{batch.partition}]: the end of a batch was refused ({error})")
+            self._settled.extend((other, unknown) for other in batch.items)
+            batch.items.clear()
+
+    def _poll(self, timeout_ms: int) -> None:
+        producer = self._producer
+        if producer is None:
+            return
+        try:
+            tokens, failures = producer.poll(timeout_ms)
+        except LogError as error:
+            self._drop_producer(error)
+            return
+        replace = False
+        for failure in failures:  # before the tokens: where a batch has both, one of its records is missing
+            cause = failure.error if isinstance(failure.error, LogError) else LogUnavailable(str(failure.error))
+            self._fail_partition(failure.partition, cause)
+            replace = replace or not isinstance(cause, RecordTooLarge | LogBusy)
+        for token in tokens:
+            if isinstance(token, _Batch) and token in self._in_flight:
+                self._in_flight.remove(token)
+                self._settled.extend((item, None) for item in token.items)
+        if tokens or failures:
+            self._answered_at = time.monotonic()
+        elif time.monotonic() - self._answered_at > _STALLED_S:
+            self._drop_producer(LogUnavailable(f"{self._log.url}: no append to {self._topic} was acknowledged for {_STALLED_S:.0f} s"))
+        if replace:
+            # A producer that failed once may fail for ever; what else it has in flight is sent again by those who wait for it.
+            self._drop_producer(LogUnavailable(f"{self._log.url}: the producer was replaced after a failed append"))
+
+    def _fail_partition(self, partition: int, error: LogError) -> None:
+        """Only the last record of a batch is named by a report, so a failure speaks for all that is in flight to its partition."""
+        batches = [batch for batch in self._in_flight if batch.partition == partition]
+        alone = sum(len(batch.items) for batch in batches) == 1
+        if isinstance(error, RecordTooLarge) and not alone:
+            error = LogUnavailable(f"{self._topic}[{partition}]: one record of a batch was refused for its size ({error})")
+        for batch in batches:
+            self._in_flight.remove(batch)
+            self._settled.extend((item, error) for item in batch.items)
+
+    def _drop_producer(self, error: LogError) -> None:
+        if self._producer is not None:
+            try:
+                self._producer.drop()
+                self._producer.close()
+            except LogError:
+                _logger.debug("a producer for %s was dropped with an error", self._topic, exc_info=True)
+            self._producer = None
+        for batch in self._in_flight:
+            self._settled.extend((item, error) for item in batch.items)
+        self._in_flight.clear()
+
+    def _hand_over(self) -> bool:
+        """Give the outcomes to the event loop; False if it is closed."""
+        if not self._settled:
+            return not self._loop.is_closed()
+        settled, self._settled = self._settled, []
+        try:
+            self._loop.call_soon_threadsafe(self._on_settled, settled)
+        except RuntimeError:  # how a closed loop answers
+            return False
+        return True

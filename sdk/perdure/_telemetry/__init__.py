@@ -1,0 +1,1 @@
+"""OpenTelemetry, in one place. Without a tracer provider everything here does nothing, and costs next to nothing."""

@@ -1,0 +1,5 @@
+"""Runs activities and workflows."""
+
+from perdure.worker._worker import Worker
+
+__all__ = ["Worker"]

@@ -1,0 +1,25 @@
+"""Shells for the acceptance tests: one per test, and one in whose directory `perdure dev` runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kit.shell import Shell, make_shell
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A shell of this test's own."""
+    made = make_shell(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell in whose directory `perdure dev app:registry` runs."""
+    made = make_shell(tmp_path_factory.mktemp("dev"))
+    made.background("dev", "app:registry")
+    yield made
+    made.stop()

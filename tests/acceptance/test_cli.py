@@ -1,0 +1,135 @@
+"""The commands of `perdure` against a running `perdure dev`, on SQLite."""
+
+import json
+import signal
+
+import pytest
+
+from kit.shell import Shell, until_gone
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_workflow_is_started_and_its_result_printed(dev: Shell) -> None:
+    assert dev.done("workflow", "start", "Greeting", "-q", "work", "--id", "hello", "-i", '"Ada"', "--wait") == '"Hello, Ada!"\n'
+    assert dev.json("workflow", "result", "hello") == {"workflow_id": "hello", "status": "completed", "result": "Hello, Ada!"}
+
+
+def test_a_history_is_shown_to_people_and_to_scripts(dev: Shell) -> None:
+    dev.done("workflow", "start", "Greeting", "-q", "work", "--id", "shown", "-i", '"Ada"', "--wait")
+    lines = dev.done("workflow", "show", "shown").splitlines()
+    assert lines[0].split() == ["ID", "TIME", "EVENT", "WHAT"]
+    assert 'Greeting("Ada")' in lines[1]
+    assert lines[-1].endswith('-> "Hello, Ada!"')
+    events = dev.json("workflow", "show", "shown")["events"]
+    assert [event["eventId"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["eventType"] == "WorkflowExecutionCompleted"
+
+
+def test_an_open_workflow_takes_signals_answers_queries_and_is_described(dev: Shell) -> None:
+    dev.done("workflow", "start", "Basket", "-q", "work", "--id", "basket")
+    dev.done("workflow", "signal", "basket", "add", "-i", '"tea"')
+    dev.done("workflow", "signal", "basket", "add", "-i", '"milk"')
+    assert dev.done("workflow", "query", "basket", "count") == "2\n"
+    assert dev.json("workflow", "describe", "basket")["summary"]["status"] == "running"
+    assert "status       running" in dev.done("workflow", "describe", "basket")
+    dev.done("workflow", "signal", "basket", "pay")
+    assert dev.json("workflow", "result", "basket")["result"] == ["tea", "milk"]
+    assert dev.done("workflow", "query", "basket", "count") == "2\n"
+
+
+def test_a_workflow_that_failed_gives_exit_code_1_and_its_causes(dev: Shell) -> None:
+    finished = dev.typed("workflow", "start", "Failing", "-q", "work", "--id", "failing", "--wait")
+    assert finished.returncode == 1
+    assert "PrinterError: out of paper" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    finished = dev.typed("workflow", "result", "failing", "--json")
+    assert (finished.returncode, json.loads(finished.stdout)["status"]) == (1, "failed")
+
+
+def test_a_workflow_is_canceled_or_terminated(dev: Shell) -> None:
+    for word, ending in (("cancel", "was canceled"), ("terminate", "was terminated")):
+        dev.done("workflow", "start", "Basket", "-q", "work", "--id", f"to-{word}")
+        dev.done("workflow", word, f"to-{word}", "--reason", "changed my mind")
+        finished = dev.typed("workflow", "result", f"to-{word}")
+        assert (finished.returncode, ending in finished.stderr) == (1, True), finished.stderr
+
+
+def test_a_second_start_of_an_open_id_is_a_conflict(dev: Shell) -> None:
+    dev.done("workflow", "start", "Basket", "-q", "work", "--id", "twice")
+    finished = dev.typed("workflow", "start", "Basket", "-q", "work", "--id", "twice")
+    assert finished.returncode == 5
+    assert "twice" in finished.stderr
+    dev.done("workflow", "terminate", "twice")
+
+
+def test_what_is_not_there_is_not_found(dev: Shell) -> None:
+    for word in ("result", "show", "describe", "cancel", "terminate"):
+        finished = dev.typed("workflow", word, "nobody")
+        assert (finished.returncode, "nobody" in finished.stderr) == (4, True), finished.stderr
+
+
+def test_lists_filter_by_type_and_status(dev: Shell) -> None:
+    dev.done("workflow", "start", "Basket", "-q", "work", "--id", "listed")
+    found = dev.json("workflow", "list", "--query", "WorkflowType = 'Basket' AND ExecutionStatus = 'Running'")
+    assert "listed" in {run["workflow_id"] for run in found}
+    assert {run["status"] for run in found} == {"running"}
+    assert "listed" in dev.done("workflow", "list")
+    dev.done("workflow", "terminate", "listed")
+
+
+def test_a_filter_with_a_mistake_is_wrong_usage(dev: Shell) -> None:
+    finished = dev.typed("workflow", "list", "--query", "Colour = 'red'")
+    assert finished.returncode == 2
+    assert "Colour" in finished.stderr
+
+
+def test_partitions_are_listed_and_agree_with_the_log(dev: Shell) -> None:
+    dev.done("workflow", "start", "Greeting", "-q", "work", "--id", "verified", "-i", '"Ada"', "--wait")
+    partitions = dev.json("partition", "list")
+    assert [partition["partition"] for partition in partitions] == list(range(len(partitions)))
+    assert dev.json("partition", "verify")["differences"] == 0
+
+
+def test_a_wait_that_is_too_long_gives_up_with_exit_code_3(dev: Shell) -> None:
+    dev.done("workflow", "start", "Basket", "-q", "work", "--id", "waited-for")
+    finished = dev.typed("workflow", "result", "waited-for", "--timeout", "500ms")
+    assert finished.returncode == 3
+    assert "describe waited-for" in finished.stderr
+    dev.done("workflow", "terminate", "waited-for")
+
+
+def test_a_directory_of_a_store_serves_one_owner(dev: Shell) -> None:
+    finished = dev.typed("owner", "app:registry")
+    assert finished.returncode == 5
+    assert "in use by process" in finished.stderr
+
+
+def test_owner_and_worker_hand_over_at_sigterm(shell: Shell) -> None:
+    owner = shell.background("owner", "app:registry")
+    worker = shell.background("worker", "app:registry")
+    shell.done("workflow", "start", "Greeting", "-q", "work", "--id", "hello", "-i", '"Ada"', "--wait")
+    for process in (worker, owner):
+        process.send_signal(signal.SIGTERM)
+        assert until_gone(process) == 0, shell.outputs()
+
+
+def test_a_workflow_outlives_kill_9_of_everything(shell: Shell) -> None:
+    first = shell.background("dev", "app:registry")
+    shell.done("workflow", "start", "Basket", "-q", "work", "--id", "basket")
+    shell.done("workflow", "signal", "basket", "add", "-i", '"tea"')
+    first.kill()
+    until_gone(first)
+    shell.background("dev", "app:registry")
+    shell.done("workflow", "signal", "basket", "pay")
+    assert shell.json("workflow", "result", "basket")["result"] == ["tea"]
+
+
+def test_a_partition_is_rebuilt_from_the_log(shell: Shell) -> None:
+    first = shell.background("dev", "app:registry")
+    shell.done("workflow", "start", "Greeting", "-q", "work", "--id", "hello", "-i", '"Ada"', "--wait")
+    first.send_signal(signal.SIGTERM)
+    assert until_gone(first) == 0
+    shell.done("partition", "rebuild")
+    shell.background("dev", "app:registry")
+    assert shell.json("workflow", "result", "hello")["result"] == "Hello, Ada!"

@@ -1,0 +1,36 @@
+from datetime import timedelta
+
+import pytest
+import typer
+
+from perdure_platform.cli.options import arguments, duration
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("500ms", timedelta(milliseconds=500)),
+        ("30s", timedelta(seconds=30)),
+        ("1h30m", timedelta(minutes=90)),
+        ("1.5d", timedelta(hours=36)),
+        ("", None),
+    ],
+)
+def test_durations_are_numbers_with_units(text: str, span: timedelta | None) -> None:
+    assert duration("--timeout", text) == span
+
+
+@pytest.mark.parametrize("text", ["30", "s", "5 m", "-3s", "1h later"])
+def test_other_text_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="write 500ms, 30s"):
+        duration("--timeout", text)
+
+
+def test_inputs_are_json() -> None:
+    assert arguments(['{"a": 1}', '"text"', "3"]) == [{"a": 1}, "text", 3]
+    assert arguments(None) == []
+
+
+def test_bare_text_is_refused_and_told_how_to_write_it() -> None:
+    with pytest.raises(typer.BadParameter, match=r"put it in double quotes: '\"hello\"'"):
+        arguments(["hello"])
