@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from perdure._log.address import open_log
 from perdure._log.port import Log
+from perdure._telemetry.setup import setup_from_environment
 from perdure.client import Client
 from perdure_platform.cli.options import DEFAULT_NAMESPACE
 
@@ -23,7 +24,8 @@ def opened_log(url: str, namespace: str | None = None) -> Iterator[tuple[Log, st
 
 @asynccontextmanager
 async def connected(url: str, namespace: str | None) -> AsyncIterator[Client]:
-    """A client of the namespace."""
+    """A client of the namespace. Its spans are exported where the OTEL_* variables ask for it."""
+    setup_from_environment("client")
     with opened_log(url, namespace) as (log, name):
         async with await Client.over(log, namespace=name) as client:
             yield client

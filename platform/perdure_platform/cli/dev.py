@@ -10,7 +10,7 @@ from perdure._replay.registry import Registry
 from perdure_platform.cli.connection import opened_log
 from perdure_platform.cli.exits import run
 from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, LogUrl, Namespace, RegistryName, StoreDirectory
-from perdure_platform.cli.serving import code_names, log_to_stderr, running_owner, running_worker, until_stopped, user_registry
+from perdure_platform.cli.serving import code_names, running_owner, running_worker, until_stopped, user_registry, watch
 from perdure_platform.cli.store_directory import held_directory
 
 
@@ -27,7 +27,7 @@ def dev(
 
     async def work() -> None:
         registry = user_registry(registry_name)
-        log_to_stderr()
+        watch("dev")
         with opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
             async with (
                 running_owner(log, name, registry, directory) as running,

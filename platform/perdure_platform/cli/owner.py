@@ -9,7 +9,7 @@ import typer
 from perdure_platform.cli.connection import opened_log
 from perdure_platform.cli.exits import run
 from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, LogUrl, Namespace, RegistryName, StoreDirectory
-from perdure_platform.cli.serving import code_names, log_to_stderr, running_owner, until_stopped, user_registry
+from perdure_platform.cli.serving import code_names, running_owner, until_stopped, user_registry, watch
 from perdure_platform.cli.store_directory import held_directory
 
 
@@ -26,7 +26,7 @@ def owner(
 
     async def work() -> None:
         registry = user_registry(registry_name)
-        log_to_stderr()
+        watch("owner")
         with opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
             async with running_owner(log, name, registry, directory) as running:
                 workflows, _ = code_names(registry)

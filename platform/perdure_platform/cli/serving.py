@@ -17,6 +17,7 @@ from perdure._channel import Channel
 from perdure._log.port import Log
 from perdure._replay.registry import Registry, load_registry
 from perdure._replay.runtime import CodeHost
+from perdure._telemetry.setup import setup_from_environment
 from perdure.workflow._activities import ACTIVITY_DEFINITION
 from perdure.workflow._definition import WorkflowDefinition
 from perdure_platform.cli.exits import ExitCode, fail
@@ -41,12 +42,13 @@ def code_names(registry: Registry) -> tuple[list[str], list[str]]:
     return sorted(workflows), sorted(definition.name or "(dynamic)" for definition in definitions)
 
 
-def log_to_stderr() -> None:
-    """Show what Perdure and the user's code log; PERDURE_LOG_LEVEL chooses from which level on."""
+def watch(role: str) -> None:
+    """Log to stderr from the level in PERDURE_LOG_LEVEL on, and export spans where the OTEL_* variables ask for it."""
     level = os.environ.get("PERDURE_LOG_LEVEL", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         fail(ExitCode.USAGE, f"PERDURE_LOG_LEVEL is {level!r}", f"use one of {', '.join(logging.getLevelNamesMapping())}")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    setup_from_environment(role)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import typer
 from perdure_platform.cli.connection import opened_log
 from perdure_platform.cli.exits import run
 from perdure_platform.cli.options import DEFAULT_LOG, LogUrl, Namespace, RegistryName
-from perdure_platform.cli.serving import code_names, log_to_stderr, running_worker, until_stopped, user_registry
+from perdure_platform.cli.serving import code_names, running_worker, until_stopped, user_registry, watch
 
 
 def worker(registry_name: RegistryName, log_url: LogUrl = DEFAULT_LOG, namespace: Namespace = None) -> None:
@@ -15,7 +15,7 @@ def worker(registry_name: RegistryName, log_url: LogUrl = DEFAULT_LOG, namespace
 
     async def work() -> None:
         registry = user_registry(registry_name)
-        log_to_stderr()
+        watch("worker")
         with opened_log(log_url, namespace) as (log, name):
             async with running_worker(log, name, registry) as task:
                 _, activities = code_names(registry)

@@ -78,11 +78,8 @@ def start(
     """Start a workflow."""
     values = arguments(inputs)
     reuse_policy, conflict_policy = _choice("--id-reuse", reuse, REUSE), _choice("--id-conflict", conflict, CONFLICT)
-    spans = {
-        "execution_timeout": duration("--execution-timeout", execution_timeout),
-        "run_timeout": duration("--run-timeout", run_timeout),
-        "start_delay": duration("--start-delay", start_delay),
-    }
+    execution_span, run_span = duration("--execution-timeout", execution_timeout), duration("--run-timeout", run_timeout)
+    delay = duration("--start-delay", start_delay)
     patience = duration("--timeout", timeout)
 
     async def work() -> None:
@@ -94,7 +91,9 @@ def start(
                 task_queue=task_queue,
                 id_reuse_policy=reuse_policy,
                 id_conflict_policy=conflict_policy,
-                **spans,
+                execution_timeout=execution_span,
+                run_timeout=run_span,
+                start_delay=delay,
             )
             if wait:
                 await _print_result(handle, patience.total_seconds() if patience else None, as_json)

@@ -89,14 +89,17 @@ class Mood:
     """How well the bank serves; seeded, so that two runs meet the same kinds of trouble."""
 
     random: random.Random
+    next_outage: float = field(default_factory=lambda: time.monotonic() + 2.0)
     down_until: float = 0.0
     trouble: dict[str, int] = field(default_factory=lambda: {"slow": 0, "refused while down": 0, "answers lost": 0})
 
     def is_down(self) -> bool:
-        """Whether the bank serves nobody now; about every hundredth request finds it going down for a second."""
-        if time.monotonic() >= self.down_until and self.random.random() < 0.01:
-            self.down_until = time.monotonic() + 1.0
-        down = time.monotonic() < self.down_until
+        """Whether the bank serves nobody now: for most of a second, every four to eight seconds."""
+        now = time.monotonic()
+        if now >= self.next_outage:
+            self.down_until = now + 0.7
+            self.next_outage = now + self.random.uniform(4.0, 8.0)
+        down = now < self.down_until
         self.trouble["refused while down"] += down
         return down
 

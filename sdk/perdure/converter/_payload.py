@@ -98,7 +98,7 @@ class BinaryNullPayloadConverter(EncodingPayloadConverter):
         """None as an empty payload."""
         return Payload({_ENCODING: b"binary/null"}) if value is None else None
 
-    def from_payload(self, payload: Payload, type_hint: Any = None) -> Any:
+    def from_payload(self, payload: Payload, type_hint: Any = None) -> Any:  # noqa: ARG002 - there is only one
         """None."""
         return None
 
@@ -112,7 +112,7 @@ class BinaryPlainPayloadConverter(EncodingPayloadConverter):
         """Bytes as they are."""
         return Payload({_ENCODING: b"binary/plain"}, bytes(value)) if isinstance(value, bytes | bytearray) else None
 
-    def from_payload(self, payload: Payload, type_hint: Any = None) -> Any:
+    def from_payload(self, payload: Payload, type_hint: Any = None) -> Any:  # noqa: ARG002 - bytes are bytes
         """The bytes."""
         return payload.data
 

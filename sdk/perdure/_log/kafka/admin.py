@@ -140,7 +140,7 @@ class KafkaAdmin:
     def error(self, error: KafkaException | None, what: str) -> LogError:
         """Why a request failed: a refusal of the credentials, where there was one, explains every time-out."""
         self._client.poll(0)
-        refused = self._trouble.take()
+        refused = self._trouble.refusal()
         if refused is not None:
             return refused
         if error is None:

@@ -93,7 +93,7 @@ class KafkaConsumer:
         if records:
             self._trouble.forget_missing()
             return records
-        lasting = self._failed or self._trouble.take()
+        lasting = self._failed or self._trouble.lasting()
         if lasting is not None:
             raise lasting
         return records

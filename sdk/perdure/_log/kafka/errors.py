@@ -108,9 +108,14 @@ class Trouble:
         """Other topics are asked for, or they are there."""
         self._missing = None
 
-    def take(self) -> LogError | None:
-        """The error to raise, once; a refusal before all else, because it explains the rest."""
+    def refusal(self) -> LogError | None:
+        """The error about credentials or permissions, once."""
         error, self._unauthorized = self._unauthorized, None
+        return error
+
+    def lasting(self) -> LogError | None:
+        """The error to raise where topics are read, once; a refusal before all else, because it explains the rest."""
+        error = self.refusal()
         if error is None and self._missing is not None and time.monotonic() - self._missing_since > _MISSING_FOR_S:
             error, self._missing = self._missing, None
         return error

@@ -49,7 +49,7 @@ class _Member:
 
     def raise_error(self) -> None:
         """Raise what was remembered."""
-        error, self._error = self._error or self._trouble.take(), None
+        error, self._error = self._error or self._trouble.lasting(), None
         if error is not None:
             raise error
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaClient
 
-from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable
+from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge
 from perdure._log.kafka.errors import PURGED, Trouble, log_error
 from perdure._log.kafka.settings import Settings
 from perdure._log.port import Delivery, FailedAppend, Headers
@@ -52,10 +53,11 @@ class KafkaProducer:
             raise LogBusy(f"{self._outstanding} appends wait for {self._url}") from None
         except KafkaException as error:
             found = log_error(error, f"{self._url}: append to {topic}[{partition}]")
-            if not error.args[0].fatal():
+            if isinstance(found, LogBusy | RecordTooLarge):
                 raise found from error
-            self._stop(found)
-            self._failed.append(FailedAppend(token, topic, partition, _stopped(found)))
+            if self._ordered or error.args[0].fatal():
+                self._stop(found)
+            self._failed.append(FailedAppend(token, topic, partition, found))
         else:
             self._outstanding += 1
 
@@ -63,13 +65,13 @@ class KafkaProducer:
         """See Producer. Raises LogUnauthorized while the brokers refuse this client."""
         refusal = None
         if self._client is not None:
-            self._client.poll(0)
+            self._serve(0)
             deadline = time.monotonic() + timeout_ms / 1000
-            while self._outstanding and not self._tokens and not self._failed and (refusal := self._trouble.take()) is None:
+            while self._outstanding and not self._tokens and not self._failed and (refusal := self._trouble.refusal()) is None:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     break
-                self._client.poll(left_s)  # returns at the first report, which may be of an append without a token
+                self._serve(left_s)  # returns at the first report, which may be of an append without a token
         if refusal is not None:
             raise refusal
         tokens, self._tokens = self._tokens, []
@@ -78,8 +80,10 @@ class KafkaProducer:
 
     def flush(self, timeout_ms: int) -> bool:
         """See Producer."""
-        if self._client is not None and self._outstanding:
-            self._client.flush(max(0, timeout_ms) / 1000)
+        deadline = time.monotonic() + timeout_ms / 1000
+        while self._client is not None and self._outstanding and (left_s := deadline - time.monotonic()) > 0:
+            # Not the library's own flush: it waits for reports of appends that are dropped, and raises half-way.
+            self._serve(left_s)
         return not self._outstanding
 
     def outstanding(self) -> int:
@@ -96,7 +100,8 @@ class KafkaProducer:
         if client is not None:
             # A purged client has gaps in its sequence and is good for nothing; `close` of the library would flush first, without limit.
             client.purge(blocking=False)
-            client.poll(0)
+            with contextlib.suppress(KafkaException):
+                client.poll(0)
 
     def close(self) -> None:
         """See Producer."""
@@ -108,6 +113,15 @@ class KafkaProducer:
             return KafkaClient({**self._settings, "error_cb": self._trouble.note})
         except KafkaException as error:
             raise log_error(error, self._url) from error
+
+    def _serve(self, timeout_s: float) -> None:
+        """Take reports; returns at the first one."""
+        if self._client is None:
+            return
+        try:
+            self._client.poll(timeout_s)
+        except KafkaException as error:  # how the library tells a fatal error; the reports come with the next calls
+            self._stop(log_error(error, self._url))
 
     def _report(self, generation: int, token: object, topic: str, partition: int, error: KafkaError | None, _: Message) -> None:
         """Called by the library from within `poll` and `flush`."""

@@ -13,6 +13,8 @@ from perdure_schemas.topics import RECORD_BYTES_MAX
 Settings = dict[str, Any]
 
 logger = logging.getLogger("perdure.log.kafka")
+# The library warns with every ORDERED producer that this setting is experimental. It is known, and tested here.
+logger.addFilter(lambda entry: "enable.gapless.guarantee is experimental" not in entry.getMessage())
 
 _FIXED = {
     "bootstrap.servers": "the address names the brokers",

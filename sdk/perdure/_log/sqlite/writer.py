@@ -75,10 +75,12 @@ class Writer:
             self.changed.notify_all()
 
     def close(self) -> None:
-        """End the thread after the commit that it is in; what is still queued is not written."""
+        """End the thread after the commit that it is in; what is still queued is not written, and fails."""
         with self.changed:
             self._closed = True
-            self._queue.clear()
+            queue, self._queue = self._queue, []
+            for append in queue:
+                append.producer.settle(append, LogClosed(f"{self._database.url} is closed"))
             self.changed.notify_all()
             thread = self._thread
         if thread is not None:

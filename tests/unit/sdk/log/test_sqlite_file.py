@@ -189,6 +189,18 @@ def test_a_full_disk_is_told_and_appends_go_on_when_there_is_room(log: SqliteLog
     assert values(read_from(log, {("t", 0): 0}, 2)) == [b"before", b"after"]
 
 
+def test_closing_the_log_fails_what_is_still_queued(log: SqliteLog, holder: apsw.Connection) -> None:
+    producer = log.producer(Delivery.PIPELINED)
+    holder.execute("BEGIN IMMEDIATE")
+    for number in range(50):
+        producer.append("t", 0, None, b"x", (), number)
+    log.close()
+    assert len(failures(producer, 50)) == 50
+    assert producer.outstanding() == 0
+    holder.execute("ROLLBACK")
+    assert holder.execute("SELECT count(*) FROM batch").get == 0
+
+
 def test_what_is_queued_together_is_committed_together(path: Path) -> None:
     log = SqliteLog(path)
     log.create_topics([TopicSpec("t", 1)], 5000)
