@@ -52,9 +52,7 @@ async def transfer(client: Client, number: int) -> str:
 
 async def balances(client: Client) -> tuple[int, int]:
     """The sum of all balances, and the number of movements."""
-    found = [
-        await client.get_workflow_handle(account_id(number)).query(Account.look, rpc_timeout=PATIENCE) for number in range(ACCOUNTS)
-    ]
+    found = [await client.get_workflow_handle(account_id(number)).query(Account.look, rpc_timeout=PATIENCE) for number in range(ACCOUNTS)]
     return sum(one.balance for one in found), sum(one.movements for one in found)
 
 
