@@ -35,14 +35,11 @@ def random_log(seed: int) -> list[HistoryRecord]:
             if outcome < 0.3:
                 late.append(record)
 
+    seen: list[LiveState] = [LiveState()]
     for step in range(chance.randint(5, 60)):
-        state = LiveState()
-        for record in log:
-            state = judge(state, record)[1]
         if not writers or chance.random() < 0.15:
-            known = state if chance.random() < 0.8 or not writers else writers[0][0]
+            known = seen[-1] if chance.random() < 0.8 else chance.choice(seen)  # a paused process claims from what it read long ago
             land(claim(known.claim_number + 1, f"claim-{step}", known.claim_id))
-            writers.append((LiveState(known.claim_number + 1, f"claim-{step}", 0, known.live_count + 1), 0))
         elif late and chance.random() < 0.3:
             log.append(late.pop(chance.randrange(len(late))))
         else:
@@ -50,6 +47,12 @@ def random_log(seed: int) -> list[HistoryRecord]:
             known, sequence = writers[at]
             writers[at] = (known, sequence + 1)
             land(position(known, sequence + 1, known.live_count + sequence + 1))
+        state = LiveState()
+        for record in log:
+            state = judge(state, record)[1]
+        if log and state.sequence == 0 and state.claim_number and state.claim_id not in {known.claim_id for known, _ in writers}:
+            writers.append((state, 0))  # only who has read its claim back writes under it
+        seen.append(state)
     return log
 
 
