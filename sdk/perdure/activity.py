@@ -1,6 +1,7 @@
 """Write activities: functions that touch the world. They run at least once, and are tried again until they succeed or their policy ends.
 
-Async functions run on the worker's loop; sync ones in threads. Cancellation reaches an activity only if it heartbeats.
+Async functions run on the worker's loop, sync ones in threads. `info` and the rest find their attempt by a context variable, which
+follows tasks and `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import contextvars
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, Protocol, TypeVar, overload
 
 from perdure.common import RetryPolicy
 from perdure.converter import PayloadConverter
@@ -37,9 +39,11 @@ __all__ = [
     "logger",
     "payload_converter",
     "raise_complete_async",
+    "shield_thread_cancel_exception",
     "wait_for_cancelled",
     "wait_for_cancelled_sync",
     "wait_for_worker_shutdown",
+    "wait_for_worker_shutdown_sync",
 ]
 
 
@@ -86,7 +90,7 @@ def defn(function: Any = None, *, name: str | None = None, no_thread_cancel_exce
         if target is None or not callable(target):
             raise TypeError(f"{decorated!r} cannot be called, so it cannot be an activity")
         if hasattr(target, ACTIVITY_DEFINITION):
-            raise ValueError(f"{target.__qualname__} is decorated with @activity.defn already")
+            raise ValueError(f"{decorated.__qualname__} is decorated with @activity.defn already")
         parameters = list(inspect.signature(target).parameters.values())
         if any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters):
             raise TypeError(f"{target.__qualname__} has keyword-only parameters; activities are called with positional arguments")
@@ -131,10 +135,15 @@ class Info:
     workflow_type: str
     retry_policy: RetryPolicy | None = None
 
+    @property
+    def in_workflow(self) -> bool:
+        """Whether a workflow scheduled it; every activity is scheduled by one."""
+        return True
+
 
 @dataclass(frozen=True)
 class ActivityCancellationDetails:
-    """Why an attempt was cancelled."""
+    """Why an attempt is to end. With none of these, its heartbeat details could not be encoded (semantics 26)."""
 
     not_found: bool = False
     cancel_requested: bool = False
@@ -146,38 +155,46 @@ class CompleteAsyncError(BaseException):
     """Ends an attempt without a result; not to be caught."""
 
 
-@dataclass
-class Context:
-    """What an attempt can ask of its worker."""
-
-    info: Info
-    payload_converter: PayloadConverter
-    loop: asyncio.AbstractEventLoop
-    send_heartbeat: Callable[[tuple[Any, ...]], None]
-    worker_shutdown: Event
-    cancelled: Event
-    details: ActivityCancellationDetails | None = None
-
-    @staticmethod
-    def current() -> Context:
-        """The context of the activity that calls. Raises NotInActivityError."""
-        context = _current.get(None)
-        if context is None:
-            raise NotInActivityError("this works only inside of an activity that a worker runs")
-        return context
-
-
-@dataclass
 class Event:
-    """An event for both worlds: coroutines and threads."""
+    """An event for coroutines of the worker's loop and for threads."""
 
-    thread: threading.Event = field(default_factory=threading.Event)
-    loop: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self) -> None:
+        self.thread = threading.Event()
+        self.loop = asyncio.Event()
 
     def set(self) -> None:
         """Wake everyone; to be called on the loop."""
         self.thread.set()
         self.loop.set()
+
+
+class Shield(Protocol):
+    """Holds back the exception that a cancellation throws into a thread."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@dataclass(slots=True)
+class Context:
+    """What an attempt can ask of its worker. `beat` may be called from any thread; `shield` is there for sync functions only."""
+
+    info: Info
+    payload_converter: PayloadConverter
+    beat: Callable[[Sequence[Any]], None]
+    worker_shutdown: Event
+    cancelled: Event = field(default_factory=Event)
+    details: ActivityCancellationDetails | None = None
+    shield: Shield | None = None
+
+    @staticmethod
+    def current() -> Context:
+        """The context of the activity that calls. Raises NotInActivityError."""
+        context = _current.get()
+        if context is None:
+            raise NotInActivityError("this works only inside of an activity that a worker runs")
+        return context
 
 
 class NotInActivityError(PerdureError, RuntimeError):
@@ -187,9 +204,19 @@ class NotInActivityError(PerdureError, RuntimeError):
 _current: contextvars.ContextVar[Context | None] = contextvars.ContextVar("perdure_activity", default=None)
 
 
+@contextmanager
+def running(context: Context) -> Iterator[None]:
+    """Make what is called inside an activity; for workers."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 def in_activity() -> bool:
     """Whether the caller is an activity."""
-    return _current.get(None) is not None
+    return _current.get() is not None
 
 
 def info() -> Info:
@@ -204,15 +231,7 @@ def payload_converter() -> PayloadConverter:
 
 def heartbeat(*details: Any) -> None:
     """Say that the attempt is alive, and how far it is; the next attempt finds `details` in its info. Throttled, the latest wins."""
-    context = Context.current()
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if running is context.loop:
-        context.send_heartbeat(details)
-    else:
-        context.loop.call_soon_threadsafe(context.send_heartbeat, details)
+    Context.current().beat(details)
 
 
 def is_cancelled() -> bool:
@@ -226,8 +245,8 @@ async def wait_for_cancelled() -> None:
 
 
 def wait_for_cancelled_sync(timeout: timedelta | float | None = None) -> None:
-    """The same for sync activities."""
-    Context.current().cancelled.thread.wait(timeout.total_seconds() if isinstance(timeout, timedelta) else timeout)
+    """The same for sync activities; returns after `timeout` as well."""
+    Context.current().cancelled.thread.wait(_seconds(timeout))
 
 
 def cancellation_details() -> ActivityCancellationDetails | None:
@@ -245,9 +264,32 @@ async def wait_for_worker_shutdown() -> None:
     await Context.current().worker_shutdown.loop.wait()
 
 
+def wait_for_worker_shutdown_sync(timeout: timedelta | float | None = None) -> None:
+    """The same for sync activities; returns after `timeout` as well."""
+    Context.current().worker_shutdown.thread.wait(_seconds(timeout))
+
+
+@contextmanager
+def shield_thread_cancel_exception() -> Iterator[None]:
+    """Within this block no CancelledError is thrown into the thread; one that is due is raised at the end of the outermost block.
+
+    Only sync activities need it; elsewhere it does nothing.
+    """
+    shield = Context.current().shield
+    if shield is None:
+        yield
+        return
+    with shield:
+        yield
+
+
 def raise_complete_async() -> NoReturn:
     """End the attempt without a result: somebody completes it later, through `client.get_async_activity_handle`."""
     raise CompleteAsyncError
+
+
+def _seconds(timeout: timedelta | float | None) -> float | None:
+    return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
 
 
 class LoggerAdapter(logging.LoggerAdapter[logging.Logger]):
@@ -257,16 +299,19 @@ class LoggerAdapter(logging.LoggerAdapter[logging.Logger]):
         super().__init__(logger, {})
         self.activity_info_on_message = True
         self.activity_info_on_extra = True
+        self.full_activity_info_on_extra = False
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Add the attempt's names to the message and to the record."""
-        context = _current.get(None)
+        context = _current.get()
         if context is not None:
             names = _names(context.info)
             if self.activity_info_on_message:
                 msg = f"{msg} ({names})"
             if self.activity_info_on_extra:
                 kwargs = {**kwargs, "extra": {"temporal_activity": names, **names, **(kwargs.get("extra") or {})}}
+            if self.full_activity_info_on_extra:
+                kwargs = {**kwargs, "extra": {**(kwargs.get("extra") or {}), "activity_info": context.info}}
         return msg, kwargs
 
 

@@ -84,13 +84,13 @@ class Move:
 
     @workflow.run
     async def run(self, order: Order) -> str:
-        options = {"start_to_close_timeout": timedelta(seconds=20)}
         retry = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2))
-        amount = await workflow.execute_activity(check, order, retry_policy=retry, **options)
+        options: workflow.ActivityConfig = {"start_to_close_timeout": timedelta(seconds=20), "retry_policy": retry}
+        amount = await workflow.execute_activity(check, order, **options)
         await workflow.get_external_workflow_handle(order.source).signal("move", -amount)
         await workflow.sleep(0.05)
         await workflow.get_external_workflow_handle(order.target).signal("move", amount)
-        return await workflow.execute_activity(note, order, retry_policy=retry, **options)
+        return await workflow.execute_activity(note, order, **options)
 
 
 def account_id(number: int) -> str:

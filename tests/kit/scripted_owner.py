@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Self, TypeVar
 
-from perdure._log.port import Delivery, Log
+from perdure._log.port import Delivery, Log, Producer
 from perdure_schemas.codec import decode_command, encode_reply
-from perdure_schemas.commands import Command, CommandBody
+from perdure_schemas.commands import ActivityHeartbeat, ActivityStarted, Command, CommandBody, ReplyAddress
 from perdure_schemas.headers import CLIENT_ID
 from perdure_schemas.replies import Reply, ReplyBody
 from perdure_schemas.topics import commands_topic, namespace_topics, replies_topic
@@ -32,6 +33,7 @@ class ScriptedOwner:
         self.script: Script = lambda _: ()
         self.commands: list[tuple[int, Command]] = []
         """(partition, command) of all that was read, copies included."""
+        self._unasked: SimpleQueue[tuple[ReplyAddress, str, ReplyBody]] = SimpleQueue()
         self._log = log
         self._namespace = namespace
         self._sources = {(commands_topic(namespace), number): 0 for number in range(partitions)}
@@ -57,6 +59,15 @@ class ScriptedOwner:
         """The request ids of the commands of one kind, in order."""
         return [command.request.request_id for _, command in self.commands if isinstance(command.body, kind) and command.request]
 
+    def tell(self, worker: ReplyAddress, nonce: str, body: ReplyBody) -> None:
+        """Send something that nobody asked for."""
+        self._unasked.put((worker, nonce, body))
+
+    def _send(self, producer: Producer, address: ReplyAddress, request_id: str, body: ReplyBody) -> None:
+        header = ((CLIENT_ID, address.client_id.encode()),)
+        value = encode_reply(Reply(request_id, body))
+        producer.append(replies_topic(self._namespace), address.partition, address.client_id.encode(), value, header)
+
     def _run(self) -> None:
         consumer = self._log.consumer()
         producer = self._log.producer(Delivery.PIPELINED)
@@ -67,18 +78,25 @@ class ScriptedOwner:
                     command = decode_command(record.value)
                     self.commands.append((record.partition, command))
                     for body in self.script(command):
-                        assert command.request is not None
-                        address = command.request.reply_to
-                        assert address is not None
-                        value = encode_reply(Reply(command.request.request_id, body))
-                        header = ((CLIENT_ID, address.client_id.encode()),)
-                        producer.append(replies_topic(self._namespace), address.partition, address.client_id.encode(), value, header)
+                        self._send(producer, *_asker(command), body)
+                while not self._unasked.empty():
+                    self._send(producer, *self._unasked.get())
                 producer.poll(0)
         except BaseException as failure:  # shown to the test at its end
             self._failure = failure
         finally:
             producer.close()
             consumer.close()
+
+
+def _asker(command: Command) -> tuple[ReplyAddress, str]:
+    """Who waits for an answer, and under which name."""
+    if isinstance(command.body, ActivityStarted | ActivityHeartbeat):
+        assert command.body.worker is not None
+        return command.body.worker, command.body.nonce
+    assert command.request is not None
+    assert command.request.reply_to is not None
+    return command.request.reply_to, command.request.request_id
 
 
 async def eventually(condition: Callable[[], bool], what: str) -> None:

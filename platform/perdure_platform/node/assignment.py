@@ -291,7 +291,11 @@ class AssignedPartition:
 
     def _set_store_aside(self, why: str) -> None:
         self._drop()
-        kept = self._around.stores.set_aside(self.topics.partition, why)
+        try:
+            kept = self._around.stores.set_aside(self.topics.partition, why)
+        except PerdureError as error:
+            self._stop(error)
+            return
         logger.warning(
             "partition %d: its store cannot be used (%s); it is kept in %s, and the partition is rebuilt from the log",
             self.topics.partition,

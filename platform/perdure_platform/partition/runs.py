@@ -16,6 +16,7 @@ from perdure_platform.partition.transition.decide import ActivationDeferred
 from perdure_platform.partition.transition.fold import fold_transition
 from perdure_platform.partition.transition.sizes import payload_bytes
 from perdure_platform.partition.transition.state import RunState
+from perdure_platform.store.port import StoreDamaged
 from perdure_platform.store.tables import StoredRecord, Tables
 from perdure_schemas import events
 from perdure_schemas.errors import LogCorrupt
@@ -170,7 +171,7 @@ class Runs:
         """Give the code every activation that the run's stored records hold. Raises ActivationError."""
         instance = self._open(run, run.flags)
         waiting: list[tuple[int, Event]] = []
-        size_bytes = 0
+        size_bytes = activations = 0
         try:
             for stored, transition in self.transitions(run.workflow_id, run.run_id):
                 waiting.extend(enumerate(transition.inbound, transition.first_event_id))
@@ -182,10 +183,17 @@ class Runs:
                         )
                     )
                     waiting.clear()
+                    activations += 1
                 size_bytes += payload_bytes(transition.inbound) + payload_bytes(transition.produced)
         except ActivationError:
             instance.close()
             raise
+        if activations != run.activations:
+            instance.close()
+            raise StoreDamaged(
+                f"workflow {run.workflow_id!r}, run {run.run_id}, has been activated {run.activations} times, "
+                f"and the store shows {activations} of them"
+            )
         return instance
 
     def _open(self, run: RunState, flags: tuple[int, ...]) -> WorkflowInstance:

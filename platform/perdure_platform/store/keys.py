@@ -36,6 +36,12 @@ def number(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
+def behind(prefix: bytes) -> bytes:
+    """The first key above all that begin with `prefix`; empty if there is none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b""
+
+
 def applied(workflow_id: str) -> bytes:
     """Key of a workflow id's last applied offset."""
     return APPLIED + workflow_id.encode()

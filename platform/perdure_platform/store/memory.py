@@ -5,6 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 
+from perdure_platform.store.keys import behind
+from perdure_platform.store.port import StoreUnavailable
+
 
 class MemoryStore:
     """Rows of one partition.
@@ -16,27 +19,25 @@ class MemoryStore:
         self._rows: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []
         self._undo: list[dict[bytes, bytes | None]] = []
+        self._is_open = True
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
+        self._check_open()
         return self._rows.get(key)
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Rows whose key begins with `prefix`, as they are now."""
-        at = bisect_left(self._keys, max(prefix, start))
-        end = bisect_left(self._keys, _behind(prefix)) if prefix and _behind(prefix) else len(self._keys)
-        return iter([(key, self._rows[key]) for key in self._keys[at:end]])
+        return self._read(self._keys[bisect_left(self._keys, max(prefix, start)) : self._end(prefix)])
 
     def scan_back(self, prefix: bytes, before: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """The same, backwards from below `before`."""
-        at = bisect_left(self._keys, prefix)
-        end = bisect_left(self._keys, _behind(prefix)) if prefix and _behind(prefix) else len(self._keys)
-        if before:
-            end = min(end, bisect_left(self._keys, before))
-        return iter([(key, self._rows[key]) for key in reversed(self._keys[at:end])])
+        end = min(self._end(prefix), bisect_left(self._keys, before)) if before else self._end(prefix)
+        return self._read(self._keys[bisect_left(self._keys, prefix) : end][::-1])
 
     def write(self, batch: Mapping[bytes, bytes | None]) -> None:
         """Put or delete every row."""
+        self._check_open()
         self._undo.append({key: self._rows.get(key) for key in batch})
         self._apply(batch)
 
@@ -52,11 +53,19 @@ class MemoryStore:
 
     def flush(self) -> None:
         """Everything written so far survives a crash."""
+        self._check_open()
         self._undo.clear()
 
     def close(self) -> None:
-        """Flush."""
-        self.flush()
+        """Flush; to use it again, open it again."""
+        if self._is_open:
+            self.flush()
+            self._is_open = False
+
+    def opened(self) -> MemoryStore:
+        """Itself, ready for use."""
+        self._is_open = True
+        return self
 
     def crash(self, batches_lost: int) -> None:
         """Take back the newest batches, at most those since the last flush."""
@@ -68,6 +77,23 @@ class MemoryStore:
         """How many batches a crash could take."""
         return len(self._undo)
 
+    def _end(self, prefix: bytes) -> int:
+        end = behind(prefix)
+        return bisect_left(self._keys, end) if end else len(self._keys)
+
+    def _read(self, keys: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        self._check_open()
+        return self._yield([(key, self._rows[key]) for key in keys])
+
+    def _yield(self, rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        for row in rows:
+            self._check_open()
+            yield row
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreUnavailable("the store in memory is closed; open it again")
+
 
 class MemoryStores:
     """Stores that outlive their owner's process in a simulation: opening gives the rows that are there."""
@@ -78,16 +104,10 @@ class MemoryStores:
 
     def open(self, partition: int) -> MemoryStore:
         """The partition's store."""
-        return self.stores.setdefault(partition, MemoryStore())
+        return self.stores.setdefault(partition, MemoryStore()).opened()
 
     def set_aside(self, partition: int, reason: str) -> str:
         """Forget a doubtful store."""
         self.stores.pop(partition, None)
         self.aside.append((partition, reason))
         return "memory"
-
-
-def _behind(prefix: bytes) -> bytes:
-    """The first key that does not begin with `prefix` and is above those that do; nothing if there is none."""
-    trimmed = prefix.rstrip(b"\xff")
-    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b""

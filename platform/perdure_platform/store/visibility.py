@@ -3,8 +3,9 @@
     WorkflowType = 'MoneyTransfer' AND (ExecutionStatus = 'Running' OR CloseTime > '2026-01-01T00:00:00Z')
 
 Fields: WorkflowId, RunId, WorkflowType, TaskQueue (text); ExecutionStatus (a name or its number); StartTime, CloseTime, ExecutionTime (an
-ISO time or milliseconds since 1970); HistoryLength (a number). Operators: = != < <= > >=, IN (…), BETWEEN … AND …, STARTS_WITH; AND, OR,
-NOT and parentheses.
+ISO time or milliseconds since 1970); HistoryLength (a number). Operators: = != < <= > >=, IN (…), BETWEEN … AND …, STARTS_WITH (texts);
+AND, OR, NOT and parentheses. A quote within a text is written twice. A time that a run does not have yet compares with nothing: an open
+run is neither before nor after a CloseTime.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from perdure_schemas.errors import PerdureError
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.replies import RunSummary
 
 Value = str | int
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class FilterError(PerdureError):
@@ -41,34 +45,35 @@ class _Compare(Filter):
     value: Value
 
     def matches(self, run: RunSummary) -> bool:
-        return self.test(_FIELDS[self.field][1](run), self.value)
+        found = _FIELDS[self.field][1](run)
+        return found is not None and self.test(found, self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class _In(Filter):
     field: str
-    values: tuple[Value, ...]
+    values: frozenset[Value]
 
     def matches(self, run: RunSummary) -> bool:
         return _FIELDS[self.field][1](run) in self.values
 
 
 @dataclass(frozen=True, slots=True)
-class _Both(Filter):
-    left: Filter
-    right: Filter
+class _All(Filter):
+    """Flat, so that a long chain of ANDs is no deep tree."""
+
+    parts: tuple[Filter, ...]
 
     def matches(self, run: RunSummary) -> bool:
-        return self.left.matches(run) and self.right.matches(run)
+        return all(part.matches(run) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
-class _Either(Filter):
-    left: Filter
-    right: Filter
+class _Any(Filter):
+    parts: tuple[Filter, ...]
 
     def matches(self, run: RunSummary) -> bool:
-        return self.left.matches(run) or self.right.matches(run)
+        return any(part.matches(run) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +84,15 @@ class _Not(Filter):
         return not self.inner.matches(run)
 
 
-_FIELDS: dict[str, tuple[str, Callable[[RunSummary], Value]]] = {
+_FIELDS: dict[str, tuple[str, Callable[[RunSummary], Value | None]]] = {
     "WorkflowId": ("text", lambda run: run.workflow_id),
     "RunId": ("text", lambda run: run.run_id),
     "WorkflowType": ("text", lambda run: run.workflow_type),
     "TaskQueue": ("text", lambda run: run.task_queue),
     "ExecutionStatus": ("status", lambda run: int(run.status)),
-    "StartTime": ("time", lambda run: run.start_time_ms),
-    "CloseTime": ("time", lambda run: run.close_time_ms),
-    "ExecutionTime": ("time", lambda run: run.execution_time_ms),
+    "StartTime": ("time", lambda run: run.start_time_ms or None),
+    "CloseTime": ("time", lambda run: run.close_time_ms or None),
+    "ExecutionTime": ("time", lambda run: run.execution_time_ms or None),
     "HistoryLength": ("number", lambda run: run.history_length),
 }
 
@@ -102,7 +107,12 @@ _OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
     ">=": operator.ge,
 }
 
-_TOKEN = re.compile(r"""\s*(?:(?P<text>'[^']*'|"[^"]*")|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)|(?P<sign><=|>=|!=|[=<>(),]))""")
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)|(?P<sign><=|>=|!=|[=<>(),]))"""
+)
+
+NUMBER_DIGITS_MAX = 18
+"""More than any time or length has."""
 
 NESTED_MAX = 50
 """How deep parentheses and NOTs may go."""
@@ -143,16 +153,16 @@ class _Parser:
         raise FilterError(f"filter {self._query!r}, position {place}: expected {expected}, found {found}")
 
     def either(self, depth: int) -> Filter:
-        left = self._both(depth)
+        parts = [self._both(depth)]
         while self._word("OR"):
-            left = _Either(left, self._both(depth))
-        return left
+            parts.append(self._both(depth))
+        return parts[0] if len(parts) == 1 else _Any(tuple(parts))
 
     def _both(self, depth: int) -> Filter:
-        left = self._single(depth)
+        parts = [self._single(depth)]
         while self._word("AND"):
-            left = _Both(left, self._single(depth))
-        return left
+            parts.append(self._single(depth))
+        return parts[0] if len(parts) == 1 else _All(tuple(parts))
 
     def _single(self, depth: int) -> Filter:
         if depth > NESTED_MAX:
@@ -177,13 +187,16 @@ class _Parser:
             while self._sign(","):
                 values.append(self._value(name))
             self._must_sign(")")
-            return _In(name, tuple(values))
+            return _In(name, frozenset(values))
         if self._word("BETWEEN"):
             low = self._value(name)
             if not self._word("AND"):
                 self.fail("AND")
-            return _Both(_Compare(name, operator.ge, low), _Compare(name, operator.le, self._value(name)))
+            return _All((_Compare(name, operator.ge, low), _Compare(name, operator.le, self._value(name))))
         if self._word("STARTS_WITH"):
+            if _FIELDS[name][0] != "text":
+                self._at -= 1
+                self.fail(f"another operator for {name}")
             return _Compare(name, lambda found, start: str(found).startswith(str(start)), self._value(name))
         for sign, test in _OPERATORS.items():
             if self._sign(sign):
@@ -198,12 +211,15 @@ class _Parser:
             if kind == "text":
                 self._at -= 1
                 self.fail(f"a text in quotes for {name}")
+            if len(number) > NUMBER_DIGITS_MAX:
+                self._at -= 1
+                self.fail(f"a number of at most {NUMBER_DIGITS_MAX} digits for {name}")
             return int(number)
         text = self._take("text")
         if text is None:
             self.fail(f"a value for {name}")
         assert text is not None
-        text = text[1:-1]
+        text = text[1:-1].replace(2 * text[0], text[0])
         if kind == "status":
             return self._status(text)
         if kind == "time":
@@ -228,7 +244,7 @@ class _Parser:
             self._at -= 1
             self.fail("a time like '2026-01-31T12:00:00Z'")
             raise
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
 
     def _take(self, kind: str) -> str | None:
         if not self.is_at_end and self._tokens[self._at][0] == kind:

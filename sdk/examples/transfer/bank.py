@@ -25,6 +25,7 @@ from typing import Any
 ACCOUNTS = 10
 OPENING_CENTS = 100_000
 DEFAULT_ADDRESS = "127.0.0.1:8765"
+OUTAGE_SECONDS = 0.7
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, cents INTEGER NOT NULL CHECK (cents >= 0)) STRICT;
@@ -89,17 +90,14 @@ class Mood:
     """How well the bank serves; seeded, so that two runs meet the same kinds of trouble."""
 
     random: random.Random
-    next_outage: float = field(default_factory=lambda: time.monotonic() + 2.0)
-    down_until: float = 0.0
+    next_outage: float = 2.0
     trouble: dict[str, int] = field(default_factory=lambda: {"slow": 0, "refused while down": 0, "answers lost": 0})
 
-    def is_down(self) -> bool:
-        """Whether the bank serves nobody now: for most of a second, every four to eight seconds."""
-        now = time.monotonic()
-        if now >= self.next_outage:
-            self.down_until = now + 0.7
-            self.next_outage = now + self.random.uniform(4.0, 8.0)
-        down = now < self.down_until
+    def is_down(self, open_seconds: float) -> bool:
+        """Whether the bank, open for so long, serves nobody: for 0.7 s every four to eight seconds, whether it is asked or not."""
+        while open_seconds >= self.next_outage + OUTAGE_SECONDS:
+            self.next_outage += self.random.uniform(4.0, 8.0)
+        down = open_seconds >= self.next_outage
         self.trouble["refused while down"] += down
         return down
 
@@ -123,6 +121,7 @@ class Bank:
     def __init__(self, ledger: Ledger, mood: Mood) -> None:
         self._ledger = ledger
         self._mood = mood
+        self._opened = time.monotonic()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until it closes."""
@@ -142,7 +141,7 @@ class Bank:
         """The answer, or None for hanging up."""
         if request["operation"] == "statement":
             return {**self._ledger.statement(), "trouble": self._mood.trouble}
-        if self._mood.is_down():
+        if self._mood.is_down(time.monotonic() - self._opened):
             return {"ok": False, "error": "BankUnavailableError", "message": "the bank is down for a moment"}
         await asyncio.sleep(self._mood.delay_seconds())
         answer = self._ledger.move(request["operation"], request["account"], int(request["cents"]), request["reference"])

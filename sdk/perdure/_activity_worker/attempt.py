@@ -1,200 +1,341 @@
-"""One attempt of an activity while a worker has it: announcing, heartbeats, cancellation."""
+"""One attempt of an activity while a worker has it: may it run, what becomes of it, is the owner told (design.md 7)."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
-import threading
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
+from perdure._activity_worker.announce import Line
+from perdure._activity_worker.execute import Functions, arguments, call, make_info
+from perdure._activity_worker.heartbeat import Heartbeats
+from perdure._activity_worker.poll import Delivery, Poller
+from perdure._activity_worker.report import deliver, to_failure
 from perdure._channel import Channel
-from perdure._log.errors import LogClosed, LogError
-from perdure._telemetry.context import inject
-from perdure.activity import ActivityCancellationDetails, ActivityDefinition, Context
-from perdure.exceptions import CancelledError
-from perdure_schemas.commands import ActivityHeartbeat, ActivityReference, ActivityStarted, Command, CommandBody
-from perdure_schemas.payload import Payloads
-from perdure_schemas.replies import ActivityAttention, ActivityStartAcknowledged
+from perdure._log.errors import RecordTooLarge
+from perdure._log.port import Headers
+from perdure._telemetry.spans import activity_attempt
+from perdure.activity import ActivityCancellationDetails, CompleteAsyncError, Context, Event, running
+from perdure.converter import DataConverter
+from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
+from perdure_schemas.commands import ActivityReference, CancelActivity, Command, CompleteActivity, FailActivity
+from perdure_schemas.errors import LimitExceeded
+from perdure_schemas.headers import TRACE_PARENT
+from perdure_schemas.limits import check_payloads
 from perdure_schemas.tasks import ActivityTask
 
 _logger = logging.getLogger("perdure.worker")
 
 ANNOUNCE_AFTER_S = 0.05
-"""An attempt that is done before this is never announced (design.md 7)."""
+"""An attempt that is done before this is never announced."""
 
-HEARTBEAT_DEFAULT_S = 30.0
-HEARTBEAT_MAX_S = 60.0
-HEARTBEAT_SHARE = 0.8
-"""Heartbeats leave at most once per this share of their timeout (semantics 25)."""
+Outcome = CompleteActivity | FailActivity | CancelActivity
+Key = tuple[str, int, int]
 
-_RESEND_FIRST_MS = 1_000
-_RESEND_MAX_MS = 5_000
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all attempts of a worker share."""
+
+    channel: Channel
+    poller: Poller
+    functions: Functions
+    converter: DataConverter
+    executor: Executor
+    identity: str
+    shutdown: Event
+
+
+class Ending(Enum):
+    """How an attempt left the worker."""
+
+    SETTLED = "settled"
+    """No other delivery of its task is needed."""
+    LOST = "lost"
+    """The task is another member's now, or comes again; it has not run."""
+
+
+class _NotHere(Exception):
+    """The attempt must not run; nothing is reported."""
+
+    def __init__(self, ending: Ending) -> None:
+        self.ending = ending
 
 
 class Attempt:
-    """Knows the owner's view of the attempt, and tells it the worker's. Belongs to the loop."""
+    """One attempt, from its delivery to its report. Belongs to the loop."""
 
-    def __init__(self, channel: Channel, task: ActivityTask, identity: str, started: Callable[[], None]) -> None:
-        self._channel = channel
-        self._identity = identity
-        self._started = started
-        self.task = task
-        self.reference = ActivityReference(task.run_id, task.scheduled_event_id, task.attempt)
-        self.nonce = uuid.uuid4().hex
-        self.context: Context | None = None
-        self.definition: ActivityDefinition | None = None
-        self.runner: asyncio.Task[Any] | None = None
-        self.thread_id = 0
-        self.thread_lock = threading.Lock()
-        self.details: ActivityCancellationDetails | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._announced = asyncio.Event()
-        self._counter = 0
-        self._pending: tuple[Any, ...] | None = None
-        self._throttle: asyncio.TimerHandle | None = None
-        self._sending: asyncio.Task[None] | None = None
+    def __init__(self, services: Services, delivery: Delivery) -> None:
+        task = delivery.task
+        self.delivery = delivery
+        self.again: list[Delivery] = []
+        """Further deliveries of this attempt, that came while it was here."""
+        self.is_abortable = False
+        """Whether it waits for the owner or the log, rather than for the function."""
+        self.settled = asyncio.Event()
+        """Set when no other delivery of the task is needed: the log knows that the attempt has begun, or how it ended."""
+        self._services = services
+        self._activity = ActivityReference(task.run_id, task.scheduled_event_id, task.attempt)
+        self._headers: Headers = ((TRACE_PARENT, task.trace_parent.encode()),) if task.trace_parent else ()
+        self._line = Line(
+            services.channel,
+            task.workflow_id,
+            self._activity,
+            services.identity,
+            task.announce_first,
+            self._headers,
+            self._settle,
+            self.cancel,
+        )
+        self._heartbeats = Heartbeats(
+            services.channel,
+            task.workflow_id,
+            self._activity,
+            self._line.nonce,
+            self._headers,
+            task.heartbeat_timeout_ms,
+            self._line.open,
+        )
+        self._details: ActivityCancellationDetails | None = None
+        self._context: Context | None = None
+        self._interrupt: Callable[[], object] | None = None
+        self._heartbeat_error: Exception | None = None
+        self._is_aborted = False
+        self._task: asyncio.Task[Ending] | None = None
 
-    async def send(self, body: CommandBody) -> bool:
-        """Send a report until it is in the log; False if the connection was closed before."""
-        delay = 0.1
-        command = Command(self.task.workflow_id, body)
-        while True:
-            try:
-                await self._channel.send(command, inject())
-            except LogClosed:
-                return False
-            except LogError as error:
-                _logger.warning("a report on activity %r of %r waits: %s", self.task.activity_type, self.task.workflow_id, error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 5.0)
-            else:
-                return True
+    @property
+    def key(self) -> Key:
+        """What tells this attempt from every other."""
+        return (self._activity.run_id, self._activity.scheduled_event_id, self._activity.attempt)
 
-    # -- announcing
+    @property
+    def name(self) -> str:
+        """For messages."""
+        task = self.delivery.task
+        return f"activity {task.activity_type!r} (id {task.activity_id!r}, attempt {task.attempt}) of workflow {task.workflow_id!r}"
 
-    async def ask_to_run(self) -> bool:
-        """Announce, and wait for the owner's word; whether this delivery may run."""
-        body = self._start_command()
-        wait_ms = _RESEND_FIRST_MS
-        with self._channel.listen(self.nonce) as replies:
-            while await self.send(body):
-                try:
-                    reply = await replies.next(wait_ms)
-                except TimeoutError:
-                    wait_ms = min(wait_ms * 2, _RESEND_MAX_MS)
-                    continue
-                except LogError:
-                    return False
-                if isinstance(reply, ActivityStartAcknowledged):
-                    if reply.granted:
-                        self._announced.set()
-                        if reply.cancel_requested:
-                            self.cancel(ActivityCancellationDetails(cancel_requested=True))
-                        return True
-                    return False
-                if isinstance(reply, ActivityAttention) and (reply.not_found or reply.timed_out):
-                    return False
-        return False
+    def start(self) -> asyncio.Task[Ending]:
+        """Let it live; the task ends with it. Its failure is one that leaves the worker without a log."""
+        self._task = asyncio.get_running_loop().create_task(self._live())
+        return self._task
 
     def announce(self) -> None:
-        """Say that the attempt runs, and hear from now on what the owner has to say about it."""
-        if self._listening is None:
-            self._listening = asyncio.get_running_loop().create_task(self._announce())
+        """Have the start in the log soon, so that the offset can be committed."""
+        self._line.open()
 
-    async def announced(self) -> None:
-        """Wait until the start is in the log."""
-        self.announce()
-        await self._announced.wait()
-
-    async def _announce(self) -> None:
-        with self._channel.listen(self.nonce) as replies:
-            if not self._announced.is_set() and await self.send(self._start_command()):
-                self._started()
-                self._announced.set()
-            while True:
-                try:
-                    reply = await replies.next(None)
-                except LogError:
-                    return
-                if isinstance(reply, ActivityStartAcknowledged) and reply.cancel_requested:
-                    self.cancel(ActivityCancellationDetails(cancel_requested=True))
-                elif isinstance(reply, ActivityAttention):
-                    self.cancel(
-                        ActivityCancellationDetails(
-                            not_found=reply.not_found, cancel_requested=reply.cancel_requested, timed_out=reply.timed_out
-                        )
-                    )
-
-    def _start_command(self) -> ActivityStarted:
-        return ActivityStarted(self.reference, self.nonce, self._channel.address, self._identity, self.task.announce_first)
-
-    # -- heartbeats
-
-    def heartbeat(self, details: tuple[Any, ...]) -> None:
-        """The first leaves at once, later ones when the throttle opens; the latest details win."""
-        self.announce()
-        self._pending = details
-        if self._throttle is None:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._throttle = None
-        details, self._pending = self._pending, None
-        if details is None or self.context is None:
-            return
-        try:
-            payloads = self.context.payload_converter.to_payloads(details)
-        except Exception:
-            _logger.exception("heartbeat details of activity %r cannot be encoded; it is cancelled", self.task.activity_type)
-            self.cancel(ActivityCancellationDetails())
-            return
-        self._counter += 1
-        loop = asyncio.get_running_loop()
-        body = ActivityHeartbeat(self.reference, self._counter, payloads, self.nonce, self._channel.address)
-        self._sending = loop.create_task(self._beat(body))
-        timeout_s = self.task.heartbeat_timeout_ms / 1000
-        self._throttle = loop.call_later(min(HEARTBEAT_SHARE * timeout_s or HEARTBEAT_DEFAULT_S, HEARTBEAT_MAX_S), self._flush)
-
-    async def _beat(self, body: ActivityHeartbeat) -> None:
-        """A lost heartbeat is followed by another."""
-        try:
-            await self._channel.send(Command(self.task.workflow_id, body), inject())
-        except LogError as error:
-            _logger.debug("a heartbeat of activity %r was lost: %s", self.task.activity_type, error)
-
-    def unsent_details(self) -> Payloads:
-        """Details that the throttle still holds; a failure carries them."""
-        if self._pending is None or self.context is None:
-            return ()
-        return self.context.payload_converter.to_payloads(self._pending)
-
-    # -- cancellation
+    def attach(self, delivery: Delivery) -> None:
+        """The same attempt was delivered once more."""
+        self.again.append(delivery)
+        if self.settled.is_set():
+            self._services.poller.settle(delivery.partition, delivery.offset)
 
     def cancel(self, details: ActivityCancellationDetails) -> None:
-        """End the attempt, once: a coroutine is cancelled, a thread gets CancelledError between two steps of its own."""
-        if self.details is not None:
+        """Ask the activity to end; the first reason counts (semantics 24)."""
+        if self._details is not None:
             return
-        self.details = details
-        if self.context is None:
-            return
-        self.context.details = details
-        self.context.cancelled.set()
-        if self.definition is None:
-            return
-        if self.definition.is_async:
-            if self.runner is not None:
-                self.runner.cancel()
-        elif not self.definition.no_thread_cancel_exception:
-            with self.thread_lock:
-                if self.thread_id:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread_id), ctypes.py_object(CancelledError))
+        self._details = details
+        if self._context is not None:
+            self._context.details = details
+            self._context.cancelled.set()
+        if self._interrupt is not None and asyncio.current_task() is self._task:
+            # Asked by the activity itself: its step has to end first, or the interrupt could strike what follows the function.
+            asyncio.get_running_loop().call_soon(self._interrupt_if_running)
+        else:
+            self._interrupt_if_running()
 
-    def close(self) -> None:
-        """The attempt is over."""
-        if self._listening is not None:
-            self._listening.cancel()
-        if self._throttle is not None:
-            self._throttle.cancel()
+    def abort(self) -> None:
+        """End at once, without a report."""
+        self._is_aborted = True
+        if self._interrupt is not None:
+            self._interrupt()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _interrupt_if_running(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt()
+
+    # -- the life
+
+    async def _live(self) -> Ending:
+        task = self.delivery.task
+        announcing: asyncio.TimerHandle | None = None
+        try:
+            if task.announce_first or self.delivery.may_be_repeated:
+                await self._ask()
+            else:
+                announcing = asyncio.get_running_loop().call_later(ANNOUNCE_AFTER_S, self._line.open)
+            outcome = await self._outcome()
+            self.is_abortable = True
+            if outcome is None:
+                await self._line.logged()  # from here on the owner's timers watch over the attempt
+            else:
+                await self._report(outcome)
+            self._settle()
+            return Ending.SETTLED
+        except _NotHere as reason:
+            if reason.ending is Ending.SETTLED:
+                self._settle()
+            return reason.ending
+        finally:
+            if announcing is not None:
+                announcing.cancel()
+            self._heartbeats.close()
+            self._line.close()
+
+    async def _ask(self) -> None:
+        """Return if the attempt may run. What may be a repeated delivery runs only once its offset is committed (R21)."""
+        self._interrupt = self._stop_asking
+        self.is_abortable = True
+        delivery = self.delivery
+        try:
+            if not await self._line.granted():
+                raise _NotHere(Ending.SETTLED)
+            # A grant is spent by the one delivery that asked for it, so that it needs no commit.
+            if not delivery.task.announce_first and not await self._services.poller.committed(delivery.partition, delivery.offset):
+                raise _NotHere(Ending.LOST)
+        except asyncio.CancelledError:
+            if self._is_aborted or not self.settled.is_set():
+                raise _NotHere(Ending.LOST) from None
+        finally:
+            self._interrupt = None
+            self.is_abortable = False
+            current = asyncio.current_task()
+            if current is not None and not self._is_aborted:
+                while current.cancelling():
+                    current.uncancel()
+
+    def _stop_asking(self) -> None:
+        """Only a shutdown ends the asking early: a cancel request comes with the answer, or stands behind it."""
+        if self._task is not None and self._details is not None and self._details.worker_shutdown:
+            self._task.cancel()
+
+    async def _outcome(self) -> Outcome | None:
+        """Run the function; what is to be reported, or None for nothing."""
+        task, services = self.delivery.task, self._services
+        try:
+            value = await self._run()
+            result = services.converter.payload_converter.to_payloads([value])
+            check_payloads(f"result of {self.name}", result)
+        except CompleteAsyncError:
+            return None
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            if self._is_aborted:
+                raise
+            outcome: Outcome = self._failed(error)
+        else:
+            outcome = CompleteActivity(self._activity, result, services.identity)
+        if self._details is not None and (self._details.not_found or self._details.timed_out):
+            _logger.debug("%s is no longer wanted; its outcome is not reported", self.name)
+            return None
+        if isinstance(outcome, FailActivity):
+            self._log_failure(task, outcome)
+        return outcome
+
+    async def _run(self) -> Any:
+        task, services = self.delivery.task, self._services
+        converter = services.converter.payload_converter
+        definition, function = services.functions.find(task.activity_type)
+        context = Context(
+            make_info(task, services.channel.namespace, converter), converter, self._beat, services.shutdown, details=self._details
+        )
+        values = arguments(definition, task, converter)
+        if self._details is not None:
+            raise CancelledError
+        self._context = context
+        timeout: asyncio.TimerHandle | None = None
+        if task.start_to_close_timeout_ms:
+            # The owner's clock decides; this one only ends what the owner no longer waits for.
+            loop = asyncio.get_running_loop()
+            timeout = loop.call_later(task.start_to_close_timeout_ms / 1000, self.cancel, ActivityCancellationDetails(timed_out=True))
+        try:
+            with (
+                activity_attempt(
+                    task.trace_parent,
+                    task.activity_type,
+                    task.workflow_id,
+                    task.run_id,
+                    task.activity_id,
+                    task.scheduled_event_id,
+                    task.attempt,
+                ),
+                running(context),
+            ):
+                return await call(definition, function, values, context, services.executor, self._set_interrupt)
+        finally:
+            if timeout is not None:
+                timeout.cancel()
+
+    def _set_interrupt(self, interrupt: Callable[[], object] | None) -> None:
+        self._interrupt = interrupt
+
+    def _beat(self, details: Sequence[Any]) -> None:
+        """From any thread. Details that cannot be sent cancel the activity, which then fails with this error (semantics 26)."""
+        try:
+            payloads = self._services.converter.payload_converter.to_payloads(details)
+            check_payloads(f"heartbeat of {self.name}", payloads)
+        except Exception as error:  # noqa: BLE001 - converters and details are user code
+            if self._heartbeat_error is None:
+                self._heartbeat_error = error
+                assert self._task is not None
+                self._task.get_loop().call_soon_threadsafe(self.cancel, ActivityCancellationDetails())
+        else:
+            self._heartbeats.record(payloads)
+
+    # -- the report
+
+    def _failed(self, error: BaseException) -> FailActivity | CancelActivity:
+        converter = self._services.converter
+        details = self._heartbeats.close()
+        if isinstance(error, asyncio.CancelledError | CancelledError):
+            reason = self._details
+            if reason is not None and reason.cancel_requested:
+                try:
+                    values = converter.payload_converter.to_payloads(error.details if isinstance(error, CancelledError) else ())
+                    check_payloads(f"cancellation details of {self.name}", values)
+                except Exception as problem:  # noqa: BLE001 - converters and details are user code
+                    _logger.warning("the cancellation details of %s are dropped: %s", self.name, problem)
+                    values = ()
+                return CancelActivity(self._activity, values, self._services.identity)
+            error = self._unrequested(error, reason)
+        if isinstance(error, LimitExceeded):
+            error = ApplicationError(str(error), type="LimitExceeded", non_retryable=True)
+        return FailActivity(self._activity, to_failure(error, converter), self._services.identity, details)
+
+    def _unrequested(self, error: BaseException, reason: ActivityCancellationDetails | None) -> BaseException:
+        """A cancellation that is no answer to a request is a failure like any other (semantics 24)."""
+        if reason is not None and reason.worker_shutdown:
+            return ApplicationError("the worker shut down before the activity ended", type="WorkerShutdown")
+        if reason is not None and self._heartbeat_error is not None:
+            return self._heartbeat_error
+        failure = ApplicationError("the activity raised a cancellation that nobody had requested", type="CancelledError")
+        failure.__cause__ = error
+        return failure
+
+    async def _report(self, outcome: Outcome) -> None:
+        workflow_id = self.delivery.task.workflow_id
+        try:
+            await deliver(self._services.channel, Command(workflow_id, outcome), self._headers)
+        except RecordTooLarge as error:
+            failure = to_failure(ApplicationError(str(error), type="LimitExceeded", non_retryable=True), DataConverter.default)
+            command = Command(workflow_id, FailActivity(self._activity, failure, self._services.identity))
+            await deliver(self._services.channel, command, self._headers)
+
+    def _settle(self) -> None:
+        if not self.settled.is_set():
+            self.settled.set()
+            for delivery in (self.delivery, *self.again):
+                self._services.poller.settle(delivery.partition, delivery.offset)
+
+    def _log_failure(self, task: ActivityTask, outcome: FailActivity) -> None:
+        category = getattr(outcome.failure.info, "category", ApplicationErrorCategory.UNSPECIFIED)
+        level = logging.DEBUG if category is ApplicationErrorCategory.BENIGN else logging.WARNING
+        if _logger.isEnabledFor(level):
+            extra = {"workflow_id": task.workflow_id, "workflow_run_id": task.run_id, "activity_id": task.activity_id}
+            _logger.log(level, "%s failed: %s", self.name, outcome.failure.message, extra=extra)

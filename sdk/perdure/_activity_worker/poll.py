@@ -1,133 +1,301 @@
-"""The thread that owns the queue's group consumer: hands tasks to the loop in batches, and commits what the loop has settled."""
+"""The thread that owns a queue's group consumer: takes tasks, hands them to the loop in batches, commits what is settled.
+
+It knows records and offsets. What a task means, and whether it may run, is decided on the loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from perdure._log.errors import LogError, LogUnavailable
+from perdure._activity_worker.progress import Progress
+from perdure._activity_worker.set_aside import DeadLetters
+from perdure._log.errors import LogBusy, LogUnauthorized, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import GroupConsumer, Log, Record
+from perdure_schemas.codec import decode_task
+from perdure_schemas.errors import CodecError
+from perdure_schemas.tasks import ActivityTask
+from perdure_schemas.topics import task_topic, tasks_topic, workers_group
 
 _logger = logging.getLogger("perdure.worker")
 
-POLL_MS = 100
-"""How long one poll waits; commits and orders to pause are looked at between polls."""
-
-BATCH_MAX = 500
+_BATCH_MAX = 500
+_POLL_MS = 50
+"""What is settled meanwhile waits so long for its commit."""
+_POLL_BRISK_MS = 2
+"""The same where an attempt waits for the commit before it may run."""
+_BRISK_S = 1.0
+_COMMIT_EVERY_S = 0.1
+_RETRY_FIRST_S = 0.2
+_RETRY_LAST_S = 5.0
+_LOG_TIMEOUT_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A task record, and whether another worker may have had it before (design.md 7)."""
+    """A task as it came. One that `may_be_repeated` could have been given to another worker, or to this one, before."""
 
-    record: Record
-    may_be_redelivery: bool
+    task: ActivityTask
+    partition: int
+    offset: int
+    may_be_repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Confirmation:
+    """Somebody waits until this offset is committed."""
+
+    partition: int
+    offset: int
+    done: asyncio.Future[bool]
 
 
 class Poller:
-    """Runs until `stop`. `arrived` and `failed` are called on the loop."""
+    """Takes at most `capacity` tasks that are not released yet. `on_tasks` and `on_failure` are called on the loop."""
 
     def __init__(
         self,
         log: Log,
-        group: str,
-        topic: str,
+        namespace: str,
+        task_queue: str,
         session_timeout_ms: int,
-        loop: asyncio.AbstractEventLoop,
-        arrived: Callable[[Sequence[Delivery]], None],
-        failed: Callable[[Exception], None],
+        capacity: int,
+        on_tasks: Callable[[Sequence[Delivery]], None],
+        on_failure: Callable[[Exception], None],
     ) -> None:
         self._log = log
-        self._group, self._topic, self._session_timeout_ms = group, topic, session_timeout_ms
-        self._loop = loop
-        self._arrived = arrived
-        self._failed = failed
-        self._lock = threading.Lock()
-        self._positions: dict[int, int] = {}
-        self._awaited: list[tuple[dict[int, int], asyncio.Future[bool]]] = []
-        self._paused = False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"perdure-tasks-{topic}", daemon=True)
+        self._namespace = namespace
+        self._task_queue = task_queue
+        self._topic = tasks_topic(namespace, task_queue)
+        self._session_timeout_ms = session_timeout_ms
+        self._capacity = capacity
+        self._on_tasks = on_tasks
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        # Each of the next three has one writer, and whole reads and writes of them are atomic.
+        self._handed = 0
+        self._released = 0
+        self._taking = True
+        self._starved = False
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._inbox: deque[tuple[int, int] | _Confirmation] = deque()
+        self._progress = Progress()
+        self._confirmations: list[_Confirmation] = []
+        self._dead_letters = DeadLetters(log, namespace)
+        self._brisk_until = 0.0
+        self._commit_at = 0.0
+        self._confirm_at = 0.0
+        self._has_left = False
+        self._last_commit_recorded = False
+        self._thread = threading.Thread(target=self._run, name=f"perdure-tasks-{task_queue}", daemon=True)
+
+    # -- on the loop
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def commit(self, partition: int, position: int) -> None:
-        """Commit before the next poll."""
-        with self._lock:
-            self._positions[partition] = max(position, self._positions.get(partition, -1))
+    def settle(self, partition: int, offset: int) -> None:
+        """The task needs no other delivery."""
+        self._inbox.append((partition, offset))
 
-    async def commit_now(self, partition: int, position: int) -> bool:
-        """Commit, and know whether it was recorded."""
-        done: asyncio.Future[bool] = self._loop.create_future()
-        with self._lock:
-            self._awaited.append(({partition: position}, done))
-        return await done
+    def release(self, tasks: int) -> None:
+        """So many of the tasks that were handed over are no longer here."""
+        self._released += tasks
+        if self._starved and self._room() >= self._capacity // 4:
+            self._wake.set()
 
-    def set_paused(self, paused: bool) -> None:
-        """Take nothing, or take tasks again; stay a member."""
-        self._paused = paused
+    def committed(self, partition: int, offset: int) -> asyncio.Future[bool]:
+        """Whether the task's offset is committed, once that is known; False if the partition is another member's now."""
+        confirmation = _Confirmation(partition, offset, self._loop.create_future())
+        self._inbox.append(confirmation)
+        self._wake.set()
+        if self._has_left:  # read behind the append, as the thread looks at the inbox behind the write
+            _resolve([confirmation], self._is_recorded(confirmation))
+        return confirmation.done
 
-    async def stop(self) -> None:
-        """Commit what is settled and leave the group."""
-        self._stopping.set()
+    def stop_taking(self) -> None:
+        """Take no further tasks, but stay a member and commit."""
+        self._taking = False
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Commit what is settled and leave the group. Does not wait."""
+        self._stopped.set()
+        self._wake.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end."""
         if self._thread.ident is not None:
-            await asyncio.to_thread(self._thread.join)
+            self._thread.join(timeout_s)
+
+    # -- on the thread
+
+    def _room(self) -> int:
+        return self._capacity - (self._handed - self._released)
 
     def _run(self) -> None:
+        retry_s = _RETRY_FIRST_S
         try:
-            consumer = self._log.group_consumer(self._group, self._topic, self._session_timeout_ms)
-        except Exception as error:  # noqa: BLE001 - raised again on the loop
-            self._loop.call_soon_threadsafe(self._failed, error)
+            while not self._stopped.is_set():
+                started_at = time.monotonic()
+                try:
+                    self._ensure_topic()
+                    self._poll()
+                except (LogUnavailable, LogBusy, OffsetOutOfRange, TopicNotFound) as error:
+                    if time.monotonic() - started_at > _RETRY_LAST_S:
+                        retry_s = _RETRY_FIRST_S
+                    _logger.warning("tasks of queue %r cannot be taken for now: %s", self._task_queue, error)
+                    self._stopped.wait(retry_s)
+                    retry_s = min(retry_s * 2, _RETRY_LAST_S)
+        except Exception as error:  # noqa: BLE001 - raised on the loop
+            self._call(self._on_failure, error)
+        finally:
+            self._has_left = True
+            self._note()
+            for each in tuple(self._confirmations):
+                self._answer([each], self._is_recorded(each))
+
+    def _is_recorded(self, confirmation: _Confirmation) -> bool:
+        """Whether the offset was committed before this member left its group."""
+        return self._last_commit_recorded and self._progress.has_passed(confirmation.partition, confirmation.offset)
+
+    def _ensure_topic(self) -> None:
+        if self._topic in self._log.describe_topics([self._topic], _LOG_TIMEOUT_MS):
             return
+        try:
+            self._log.create_topics([task_topic(self._namespace, self._task_queue)], _LOG_TIMEOUT_MS)
+        except LogUnauthorized as error:
+            raise TopicNotFound(
+                f"{self._log.url} has no topic {self._topic!r} and this worker may not create it ({error}); create it, or let the worker"
+            ) from error
+
+    def _poll(self) -> None:
+        """Serve as one member of the group."""
+        consumer = self._log.group_consumer(workers_group(self._namespace, self._task_queue), self._topic, self._session_timeout_ms)
         paused = False
         try:
-            while not self._stopping.is_set():
-                if paused != self._paused:
-                    paused = self._paused
+            while not self._stopped.is_set():
+                self._note()
+                self._commit(consumer)
+                self._set_aside()
+                room = self._room() if self._taking else 0
+                if paused != (room <= 0):
+                    paused = not paused
                     (consumer.pause if paused else consumer.resume)()
-                try:
-                    records = consumer.poll(BATCH_MAX, POLL_MS)
-                    self._commit(consumer)
-                except LogUnavailable as error:
-                    _logger.warning("%s cannot be read: %s; trying again", self._topic, error)
-                    self._stopping.wait(1)
-                    continue
-                if records:
-                    ends = {partition: _backlog_end(consumer, partition) for partition in {record.partition for record in records}}
-                    deliveries = [Delivery(record, record.offset < ends[record.partition]) for record in records]
-                    self._loop.call_soon_threadsafe(self._arrived, deliveries)
-            self._commit(consumer)
-        except Exception as error:  # noqa: BLE001 - raised again on the loop
-            self._loop.call_soon_threadsafe(self._failed, error)
+                if paused:
+                    self._wait_for_room()
+                timeout_ms = 0 if paused else _POLL_BRISK_MS if self._is_brisk() else _POLL_MS
+                if records := consumer.poll(max(1, min(room, _BATCH_MAX)), timeout_ms):
+                    self._hand_over(consumer, records)
+            self._note()
+            self._confirm(consumer, 0.0)
+            self._last_commit_recorded = self._commit_now(consumer)
         finally:
             consumer.close()
 
+    def _wait_for_room(self) -> None:
+        self._starved = True
+        self._wake.wait((_POLL_BRISK_MS if self._is_brisk() else _POLL_MS) / 1000)
+        self._wake.clear()
+        self._starved = False
+
+    def _is_brisk(self) -> bool:
+        return bool(self._confirmations) or time.monotonic() < self._brisk_until
+
+    def _note(self) -> None:
+        """Take in what the loop has said."""
+        while self._inbox:
+            said = self._inbox.popleft()
+            if isinstance(said, _Confirmation):
+                self._confirmations.append(said)
+            else:
+                self._progress.settle(*said)
+
     def _commit(self, consumer: GroupConsumer) -> None:
-        with self._lock:
-            positions, self._positions = self._positions, {}
-            awaited, self._awaited = self._awaited, []
-        if positions:
+        now = time.monotonic()
+        if self._confirmations and now >= self._confirm_at:
+            self._confirm(consumer, now)
+        if now >= self._commit_at and (positions := self._progress.moved()):
             consumer.commit(positions)
-        for wanted, done in awaited:
+            self._progress.committed()
+            self._commit_at = now + _COMMIT_EVERY_S
+
+    def _confirm(self, consumer: GroupConsumer, now: float) -> None:
+        lost = [each for each in self._confirmations if not _holds(consumer, each.partition)]
+        for each in lost:
+            self._progress.forget(each.partition)
+        self._answer(lost, False)
+        if ready := [each for each in self._confirmations if self._progress.has_passed(each.partition, each.offset)]:
+            if self._commit_now(consumer):
+                self._answer(ready, True)
+            else:
+                self._confirm_at = now + _RETRY_FIRST_S
+
+    def _commit_now(self, consumer: GroupConsumer) -> bool:
+        positions = {partition: offset for partition, offset in self._progress.moved().items() if _holds(consumer, partition)}
+        if positions and not consumer.commit_now(positions):
+            return False
+        self._progress.committed()
+        return True
+
+    def _answer(self, confirmations: list[_Confirmation], recorded: bool) -> None:
+        if answered := tuple(confirmations):
+            self._confirmations = [each for each in self._confirmations if each not in answered]
+            self._call(_resolve, answered, recorded)
+
+    def _hand_over(self, consumer: GroupConsumer, records: list[Record]) -> None:
+        deliveries: list[Delivery] = []
+        for record in records:
+            if not self._progress.take(record.partition, record.offset):
+                # Before the tasks: what waits for a commit of the former assignment must learn first that it will not come.
+                self._note()
+                self._answer([each for each in self._confirmations if each.partition == record.partition], False)
             try:
-                recorded = consumer.commit_now(wanted)
-            except LogError:
-                recorded = False
-            self._loop.call_soon_threadsafe(_resolve, done, recorded)
+                task = decode_task(record.value)
+            except CodecError as error:
+                self._dead_letters.add(record, error)
+                continue
+            deliveries.append(Delivery(task, record.partition, record.offset, _may_be_repeated(consumer, record)))
+        if deliveries:
+            if any(delivery.may_be_repeated for delivery in deliveries):
+                self._brisk_until = time.monotonic() + _BRISK_S
+            self._handed += len(deliveries)
+            self._call(self._on_tasks, deliveries)
+
+    def _set_aside(self) -> None:
+        for record in self._dead_letters.send():
+            self._progress.settle(record.partition, record.offset)
+
+    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # how a closed loop answers
+            self._stopped.set()
 
 
-def _resolve(done: asyncio.Future[bool], recorded: bool) -> None:
-    if not done.done():
-        done.set_result(recorded)
+def _resolve(confirmations: Sequence[_Confirmation], recorded: bool) -> None:
+    for confirmation in confirmations:
+        if not confirmation.done.done():
+            confirmation.done.set_result(recorded)
 
 
-def _backlog_end(consumer: GroupConsumer, partition: int) -> int:
+def _holds(consumer: GroupConsumer, partition: int) -> bool:
     try:
-        return consumer.backlog_end(partition)
+        consumer.backlog_end(partition)
     except KeyError:
-        return 1 << 62  # no longer this member's: certainly to be run with care
+        return False
+    return True
+
+
+def _may_be_repeated(consumer: GroupConsumer, record: Record) -> bool:
+    try:
+        return record.offset < consumer.backlog_end(record.partition)
+    except KeyError:  # no longer this member's
+        return True

@@ -1,50 +1,67 @@
-"""How far each partition of the queue's topic is done.
+"""How far each partition of a queue's topic is done: pure bookkeeping, owned by the thread that polls.
 
-A task's offset is committed only when its start, its result or its drop is settled.
+An offset is committed only when everything up to it is settled: started or finished in the log's sight, dropped, or set aside.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class _Taken:
+    """The offsets from `first` to before `end` are here; those in `settled` wait only for earlier ones."""
+
+    first: int
+    end: int
+    settled: set[int] = field(default_factory=set)
 
 
 class Progress:
     """Contiguous prefixes of settled offsets, by partition."""
 
     def __init__(self) -> None:
-        self._taken: dict[int, deque[int]] = {}
-        self._settled: dict[int, set[int]] = {}
+        self._partitions: dict[int, _Taken] = {}
+        self._moved: set[int] = set()
 
     def take(self, partition: int, offset: int) -> bool:
-        """A task was delivered; False if it is here already."""
-        taken = self._taken.setdefault(partition, deque())
-        if taken and offset <= taken[-1]:
-            return offset not in taken and self._behind(partition, offset)
-        taken.append(offset)
-        return True
+        """A record was delivered. False if it does not follow the one before.
 
-    def _behind(self, partition: int, offset: int) -> bool:
-        """The partition came back to this member, from an earlier position: start over from there."""
-        self._taken[partition] = deque([offset])
-        self._settled[partition] = set()
-        return True
+        Then the partition has been another member's meanwhile, and what was taken from it before is no longer this one's to commit.
+        """
+        taken = self._partitions.get(partition)
+        if taken is not None and taken.end == offset:
+            taken.end += 1
+            return True
+        self._partitions[partition] = _Taken(offset, offset + 1)
+        self._moved.discard(partition)
+        return taken is None
 
-    def position_behind(self, partition: int, offset: int) -> int | None:
-        """What to commit so that the task is not delivered again; None while an earlier one is unsettled."""
-        taken = self._taken.get(partition)
-        if taken and taken[0] <= offset:
-            return None
-        return taken[0] if taken else offset + 1
+    def settle(self, partition: int, offset: int) -> None:
+        """The record needs no other delivery. Offsets that are not here any more are ignored."""
+        taken = self._partitions.get(partition)
+        if taken is None or not taken.first <= offset < taken.end:
+            return
+        taken.settled.add(offset)
+        while taken.first in taken.settled:
+            taken.settled.remove(taken.first)
+            taken.first += 1
+            self._moved.add(partition)
 
-    def settle(self, partition: int, offset: int) -> int | None:
-        """The task needs no other delivery; the offset to commit, if the prefix has grown."""
-        taken = self._taken.get(partition)
-        if taken is None or offset not in taken:
-            return None
-        settled = self._settled.setdefault(partition, set())
-        settled.add(offset)
-        position = None
-        while taken and taken[0] in settled:
-            settled.discard(taken[0])
-            position = taken.popleft() + 1
-        return position
+    def has_passed(self, partition: int, offset: int) -> bool:
+        """Whether the record and all before it are settled."""
+        taken = self._partitions.get(partition)
+        return taken is not None and offset < taken.first
+
+    def forget(self, partition: int) -> None:
+        """The partition is another member's."""
+        self._partitions.pop(partition, None)
+        self._moved.discard(partition)
+
+    def moved(self) -> dict[int, int]:
+        """What is to be committed: the partitions whose prefix has grown since `committed`, and to where."""
+        return {partition: self._partitions[partition].first for partition in self._moved}
+
+    def committed(self) -> None:
+        """What `moved` returned is committed."""
+        self._moved.clear()

@@ -736,7 +736,7 @@ class CodeInstance(Runtime):
         error = context.get("exception")
         if isinstance(error, ActivationInterrupted):
             raise error
-        if not self.is_replaying:
+        if error is not None and not self.is_replaying:
             with refuse.unrestricted():
                 _logger.error("workflow %r: %s", self._start.workflow_id, context.get("message"), exc_info=error)
 

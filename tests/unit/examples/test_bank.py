@@ -42,6 +42,13 @@ def test_two_moods_of_one_seed_are_the_same() -> None:
     assert [one.delay_seconds() for _ in range(50)] == [two.delay_seconds() for _ in range(50)]
 
 
+def test_the_bank_is_down_for_a_small_part_of_the_time_however_seldom_it_is_asked() -> None:
+    for step in (0.01, 1.0, 16.0, 33.0):
+        mood = Mood(random.Random(5))
+        answers = [mood.is_down(number * step) for number in range(400)]
+        assert 0.02 < sum(answers) / len(answers) < 0.25, step
+
+
 def test_the_audit_accepts_books_that_agree() -> None:
     outcomes = {"a": "completed", "b": "refunded", "c": "refused"}
     assert disagreements(outcomes, ["a-withdrawal", "b-withdrawal", "b-refund", "a-deposit"], TOTAL) == []

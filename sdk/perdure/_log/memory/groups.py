@@ -1,57 +1,17 @@
-"""Groups of the log in memory: members with leases that share out the partitions of a topic."""
+"""Members of the groups of the log in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from perdure._log.errors import LogClosed, OffsetOutOfRange, TopicNotFound
+from perdure._log.memory.medium import MemoryMedium
+from perdure._log.memory.sessions import Group
 from perdure._log.port import Record
-from perdure._log.sharing import changes
-
-if TYPE_CHECKING:
-    from perdure._log.memory import MemoryMedium
 
 _CHECK_MS = 50
 """How often a waiting member of a group looks whether its share has changed."""
-
-
-@dataclass(slots=True)
-class _Lease:
-    until_ms: float
-    session_timeout_ms: int
-
-
-@dataclass(slots=True)
-class Group:
-    """One group: its members in the order in which they joined, who holds what, and what is committed."""
-
-    leases: dict[str, _Lease] = field(default_factory=dict)
-    held: dict[int, str] = field(default_factory=dict)
-    generations: dict[int, int] = field(default_factory=dict)
-    """Per partition, how often it changed hands: fences the commits of a former holder."""
-    committed: dict[int, int] = field(default_factory=dict)
-
-    def beat(self, member: str, session_timeout_ms: int, partitions: int, now_ms: float) -> dict[int, int]:
-        """Renew the member's lease, end those that have run out, and give and take. Returns what it holds, with generations."""
-        self.leases = {name: lease for name, lease in self.leases.items() if name == member or lease.until_ms > now_ms}
-        lease = self.leases.get(member)
-        if lease is not None and lease.until_ms <= now_ms:
-            self.leave(member)  # it slept through its lease: others may take over, and it begins anew behind them
-        self.leases.setdefault(member, _Lease(0, session_timeout_ms)).until_ms = now_ms + session_timeout_ms
-        gives_up, takes = changes(member, partitions, list(self.leases), self.held)
-        for partition in gives_up:
-            del self.held[partition]
-        for partition in takes:
-            self.held[partition] = member
-            self.generations[partition] = self.generations.get(partition, 0) + 1
-        return {partition: self.generations[partition] for partition, holder in self.held.items() if holder == member}
-
-    def leave(self, member: str) -> None:
-        """Forget the member and what it holds."""
-        self.leases.pop(member, None)
-        self.held = {partition: holder for partition, holder in self.held.items() if holder != member}
 
 
 class _Member:
