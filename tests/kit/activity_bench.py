@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from perdure._log.memory.sessions import Group
-
 from kit.scripted_owner import ScriptedOwner, eventually
 from perdure._activity_worker import ActivityWorker
 from perdure._channel import Channel
 from perdure._log.memory import MemoryLog
+from perdure._log.memory.sessions import Group
 from perdure._log.port import Delivery
 from perdure.converter import DataConverter
 from perdure_schemas.codec import encode_task
