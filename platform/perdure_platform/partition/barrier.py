@@ -5,11 +5,17 @@ One end-offset request is out at a time and serves everything that waited when i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from perdure._log.errors import LogUnavailable
 from perdure._log.port import EndOffsetsRequest
+
+_logger = logging.getLogger("perdure.owner")
+
+ASK_AGAIN_MS = 100
+"""The wait after a request that failed."""
 
 
 @dataclass(slots=True)
@@ -33,6 +39,7 @@ class Barrier:
         self._outstanding: tuple[EndOffsetsRequest, int] | None = None
         self._reads_ahead: list[tuple[int, int]] = []
         self._catch_up_wanted = True
+        self._not_before_ms = 0
         self.caught_up_ms = 0
 
     def ask(self, answer: Callable[[], None], sequence: int) -> None:
@@ -45,7 +52,7 @@ class Barrier:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a request is out, so that the loop should look again soon."""
+        """Whether a request is out, so that the loop should look again soon. One that failed is repeated by itself."""
         return self._outstanding is not None
 
     @property
@@ -55,28 +62,32 @@ class Barrier:
 
     def turn(self, now_ms: int, next_command_offset: int, next_history_offset: int, confirmed_sequence: int) -> bool:
         """Make and collect requests, answer what may be answered; whether `caught_up_ms` moved."""
-        self._collect()
+        self._collect(now_ms)
         moved = False
         while self._reads_ahead and self._reads_ahead[0][0] <= next_command_offset:
             _, made_ms = self._reads_ahead.pop(0)
             self.caught_up_ms = max(self.caught_up_ms, made_ms)
             moved = True
         self._answer(next_history_offset, confirmed_sequence)
+        if now_ms < self._not_before_ms:
+            return moved
         if self._outstanding is None and (self._catch_up_wanted or any(q.history_end is None for q in self._questions)):
             self._numbers_made += 1
             self._outstanding = (self._request(), now_ms)
             self._catch_up_wanted = False
         return moved
 
-    def _collect(self) -> None:
+    def _collect(self, now_ms: int) -> None:
         if self._outstanding is None:
             return
         request, made_ms = self._outstanding
         try:
             ends = self._ends(request)
-        except LogUnavailable:
+        except LogUnavailable as error:
+            _logger.debug("the log does not say where it ends: %s; asking again", error)
             self._outstanding = None
             self._catch_up_wanted = True
+            self._not_before_ms = now_ms + ASK_AGAIN_MS
             return
         if ends is None:
             return

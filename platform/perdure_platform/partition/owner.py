@@ -15,7 +15,7 @@ from perdure_platform.config import OwnerLimits
 from perdure_platform.partition import spans
 from perdure_platform.partition.append import Appender
 from perdure_platform.partition.apply import Applier, RunChange
-from perdure_platform.partition.barrier import Barrier
+from perdure_platform.partition.barrier import ASK_AGAIN_MS, Barrier
 from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Confirmer, Sent
 from perdure_platform.partition.decode import decode, is_origin_new
@@ -305,7 +305,8 @@ class PartitionOwner:
         if self._barrier.is_waiting or self._lanes.waiting or self._reads:
             return 1
         until_due_ms = self._due.next_ms() - self._clock.now_ms()
-        return max(0, min(until_due_ms, self._limits.idle_position_ms))
+        patience_ms = ASK_AGAIN_MS if self._barrier.questions else self._limits.idle_position_ms
+        return max(0, min(until_due_ms, patience_ms))
 
     def close(self) -> None:
         """The claim is over, or the partition was handed over; memory goes."""

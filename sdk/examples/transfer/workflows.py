@@ -16,6 +16,12 @@ RETRY_POLICY = RetryPolicy(
     non_retryable_error_types=["InvalidAccountError", "InsufficientFundsError"],
 )
 
+BANK_CALL = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=1),
+    heartbeat_timeout=timedelta(seconds=10),  # no call takes nearly as long, so a worker that was killed is noticed sooner
+    retry_policy=RETRY_POLICY,
+)
+
 
 @workflow.defn
 class MoneyTransfer:
@@ -24,17 +30,11 @@ class MoneyTransfer:
     @workflow.run
     async def run(self, details: PaymentDetails) -> str:
         """Return both confirmations; fail if the money could not be taken, or was given back."""
-        withdrawn = await workflow.execute_activity_method(
-            BankingActivities.withdraw, details, start_to_close_timeout=timedelta(minutes=1), retry_policy=RETRY_POLICY
-        )
+        withdrawn = await workflow.execute_activity_method(BankingActivities.withdraw, details, **BANK_CALL)
         try:
-            deposited = await workflow.execute_activity_method(
-                BankingActivities.deposit, details, start_to_close_timeout=timedelta(minutes=1), retry_policy=RETRY_POLICY
-            )
+            deposited = await workflow.execute_activity_method(BankingActivities.deposit, details, **BANK_CALL)
         except ActivityError:
-            await workflow.execute_activity_method(
-                BankingActivities.refund, details, start_to_close_timeout=timedelta(minutes=1), retry_policy=RETRY_POLICY
-            )
+            await workflow.execute_activity_method(BankingActivities.refund, details, **BANK_CALL)
             workflow.logger.info("the deposit failed; %s got its money back", details.source_account)
             raise
         return f"{withdrawn}, {deposited}"

@@ -12,7 +12,7 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
 from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange, TopicNotFound
-from perdure._log.kafka.errors import OUT_OF_RANGE, Trouble, log_error
+from perdure._log.kafka.errors import OUT_OF_RANGE, STALE_LEADER, Trouble, log_error
 from perdure._log.kafka.settings import Settings
 from perdure._log.port import TopicDescription
 from perdure._log.port import TopicPartition as Where
@@ -30,11 +30,20 @@ class KafkaAdmin:
     def __init__(self, url: str, settings: Settings) -> None:
         self._url = url
         self._trouble = Trouble(url)
+        self._configured = settings
+        self._client = self._connect()
+
+    def _connect(self) -> AdminClient:
         try:
-            configured: Any = {**settings, "error_cb": self._trouble.note}
-            self._client = AdminClient(configured)
+            configured: Any = {**self._configured, "error_cb": self._trouble.note}
+            return AdminClient(configured)
         except KafkaException as error:
-            raise log_error(error, url) from error
+            raise log_error(error, self._url) from error
+
+    def forget_leaders(self) -> None:
+        """Start over with a new client: an admin client keeps asking with the leader epoch that it has once learnt, although a broker
+        that has been restarted refuses it each time (FENCED_LEADER_EPOCH)."""
+        self._client = self._connect()
 
     def request_offsets(self, partitions: Sequence[Where], *, end: bool) -> OffsetsRequest:
         """Ask for end or start offsets, in one request per broker, without waiting."""
@@ -46,7 +55,7 @@ class KafkaAdmin:
             if wanted
             else {}
         )
-        return OffsetsRequest(self, {(asked.topic, asked.partition): future for asked, future in futures.items()})
+        return OffsetsRequest(self, self._client, {(asked.topic, asked.partition): future for asked, future in futures.items()})
 
     def offsets(self, partitions: Sequence[Where], timeout_ms: int, *, end: bool) -> dict[Where, int]:
         """The same, awaited. Asks again while a partition has no leader. Raises LogUnavailable, TopicNotFound."""
@@ -170,13 +179,15 @@ class KafkaAdmin:
 class OffsetsRequest:
     """Offsets on their way."""
 
-    def __init__(self, admin: KafkaAdmin, futures: Mapping[Where, Future[Any]]) -> None:
+    def __init__(self, admin: KafkaAdmin, client: AdminClient, futures: Mapping[Where, Future[Any]]) -> None:
         self._admin = admin
+        self._client = client  # the futures of a client that was dropped are never done
         self._futures = futures
+        self._deadline = time.monotonic() + 2 * _REQUEST_TIMEOUT_S
 
     def result(self) -> dict[Where, int] | None:
         """See EndOffsetsRequest."""
-        if not all(future.done() for future in self._futures.values()):
+        if not all(future.done() for future in self._futures.values()) and time.monotonic() < self._deadline:
             return None
         return self.wait(0)
 
@@ -188,6 +199,8 @@ class OffsetsRequest:
             try:
                 found[where] = future.result(max(0.0, deadline - time.monotonic())).offset
             except KafkaException as error:
+                if error.args[0].code() in STALE_LEADER:
+                    self._admin.forget_leaders()
                 raise self._admin.error(error, f"offsets of {where[0]}[{where[1]}]") from error
             except FutureTimeout:
                 raise self._admin.error(None, f"offsets of {where[0]}[{where[1]}]") from None
