@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from perdure._activity_worker import ActivityWorker
-
 from perdure._channel import Channel
 from perdure._log.port import Log
 from perdure._replay.registry import Registry, load_registry

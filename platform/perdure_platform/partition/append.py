@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from perdure_schemas.codec import encode_history
-
 from perdure_platform.partition.apply import RunChange
 from perdure_platform.partition.confirm import Confirmer, Sent
 from perdure_platform.partition.transition.draft import Decision
+from perdure_schemas.codec import encode_history
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.history import AddressedReply, AppliedOffset, Claim, ClaimedRecord, CommitRecord, Mark, PositionRecord
 from perdure_schemas.live import LiveState

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from perdure_schemas.codec import encode_history
-
 from perdure._log.port import Record
 from perdure_platform.partition.confirm import Retired
 from perdure_platform.partition.decode import FORMAT_LEVEL
 from perdure_platform.partition.rebuild import Rebuild, Topics
+from perdure_schemas.codec import encode_history
 from perdure_schemas.history import Claim
 from perdure_schemas.live import LiveState
 

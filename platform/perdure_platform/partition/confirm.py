@@ -10,10 +10,9 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perdure_schemas.codec import decode_history
-
 from perdure._log.port import Record
 from perdure_platform.partition.apply import Judged, RunChange
+from perdure_schemas.codec import decode_history
 from perdure_schemas.errors import CodecError, LogCorrupt, PerdureError
 from perdure_schemas.history import Claim, ClaimedRecord, HistoryRecord
 from perdure_schemas.live import LiveState, Verdict, judge

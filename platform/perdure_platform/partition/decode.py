@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from perdure_schemas.codec import decode_command
-from perdure_schemas.headers import TRACE_PARENT
-
 from perdure._log.port import Record
 from perdure_platform.partition.transition.draft import Arrived
+from perdure_schemas.codec import decode_command
 from perdure_schemas.commands import Command, DescribePartition, ListWorkflows
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.errors import CodecError, LimitExceeded, LogCorrupt
+from perdure_schemas.headers import TRACE_PARENT
 from perdure_schemas.limits import check_id
 from perdure_schemas.placement import partition_of
 

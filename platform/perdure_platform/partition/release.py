@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from perdure_schemas.codec import encode_command, encode_dead_letter, encode_reply, encode_task
-from perdure_schemas.headers import CLIENT_ID, TRACE_PARENT
-
 from perdure._log.errors import LogMisconfigured, LogUnauthorized, RecordTooLarge, TopicNotFound
 from perdure._log.port import Headers
 from perdure_platform.partition.lanes import EffectToken, Lanes
 from perdure_platform.partition.transition.draft import Answer, TaskUndeliverable
 from perdure_platform.partition.transition.effects import DispatchTask, Effect, SendCommand, SendDeadLetter, SendReply
+from perdure_schemas.codec import encode_command, encode_dead_letter, encode_reply, encode_task
+from perdure_schemas.headers import CLIENT_ID, TRACE_PARENT
 from perdure_schemas.history import AddressedReply
 from perdure_schemas.placement import partition_of, slot_of
 from perdure_schemas.replies import Reply

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from perdure_schemas.codec import RecordCodec, decode_history
-
 from perdure_platform.partition.transition.positions import Positions
 from perdure_platform.store import keys
 from perdure_platform.store.port import Store, StoreDamaged
+from perdure_schemas.codec import RecordCodec, decode_history
 from perdure_schemas.errors import CodecError
 from perdure_schemas.history import CommitRecord, SettledRequest
 from perdure_schemas.replies import RunSummary

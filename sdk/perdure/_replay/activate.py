@@ -394,7 +394,8 @@ class CodeInstance(Runtime):
         try:
             arguments = self._decode(signal.input, handler.arguments, dynamic=handler.name is None)
         except Exception as error:  # noqa: BLE001 - one bad signal does not stop the workflow (semantics 4.4)
-            _logger.error("workflow %r: signal %r cannot be decoded and is dropped: %s", self._start.workflow_id, signal.name, error)
+            with refuse.unrestricted():
+                _logger.error("workflow %r: signal %r cannot be decoded and is dropped: %s", self._start.workflow_id, signal.name, error)
             return
         if handler.name is None:
             arguments = [signal.name, *arguments]

@@ -146,6 +146,11 @@ def _is_machinery() -> bool:
     return False
 
 
+def _is_logging() -> bool:
+    """Whether the standard logging asks: a record's time is not the workflow's doing."""
+    return str(sys._getframe(2).f_globals.get("__name__", "")).startswith("logging")  # noqa: SLF001
+
+
 def _wrap_functions() -> None:
     for module, names, instead in (
         (time, ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "localtime"), _CLOCK),
@@ -180,7 +185,7 @@ def _wrap(module: types.ModuleType, name: str, instead: str) -> None:
     what = f"{module.__name__}.{name}()"
 
     def wrapper(*arguments: Any, **keywords: Any) -> Any:
-        if _state.active:
+        if _state.active and not _is_logging():
             _refuse(what, instead)
         return original(*arguments, **keywords)
 

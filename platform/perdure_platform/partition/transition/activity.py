@@ -6,8 +6,6 @@ notes; ActivityTaskStarted is an event only beside the event that closes the act
 
 from __future__ import annotations
 
-from perdure_schemas.retry import decide_retry
-
 from perdure_platform.partition.transition.draft import Draft, TaskUndeliverable
 from perdure_platform.partition.transition.state import ActivityState
 from perdure_platform.partition.transition.workflow import timeout_failure
@@ -24,6 +22,7 @@ from perdure_schemas.failure import CanceledFailureInfo, Failure, RetryState, Ti
 from perdure_schemas.options import RetryOptions
 from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import Accepted, ActivityAttention, ActivityStartAcknowledged, RefusalCode, Refused
+from perdure_schemas.retry import decide_retry
 
 PARKED_RETRY_MS = 10_000
 """How long a task rests whose queue could not be written (R9)."""

@@ -5,8 +5,6 @@ A refusal is a value: an outcome that is recorded like any other (R10). Rules: s
 
 from __future__ import annotations
 
-from perdure_schemas.retry import decide_retry
-
 from perdure_platform.partition.transition.draft import Draft
 from perdure_platform.partition.transition.state import RunState
 from perdure_schemas import events
@@ -25,6 +23,7 @@ from perdure_schemas.limits import check_id, check_payloads
 from perdure_schemas.options import IdConflictPolicy, IdReusePolicy, WorkflowStatus
 from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import Accepted, RefusalCode, Refused, WorkflowClosed, WorkflowStarted
+from perdure_schemas.retry import decide_retry
 
 NOT_FOUND_TYPE = "ExternalWorkflowExecutionNotFound"
 """The type of the ApplicationError that a workflow gets for a signal or cancel to nobody (semantics 1.1)."""
