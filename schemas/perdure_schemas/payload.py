@@ -13,7 +13,10 @@ class Payload:
     @property
     def size_bytes(self) -> int:
         """Bytes that count against the payload limit: the data and the metadata's values and names."""
-        return len(self.data) + sum(len(name) + len(value) for name, value in self.metadata.items())
+        size = len(self.data)
+        for name, value in self.metadata.items():
+            size += len(name) + len(value)
+        return size
 
 
 Payloads = tuple[Payload, ...]

@@ -16,6 +16,7 @@ from perdure._channel import Channel
 from perdure._log.port import Log
 from perdure._replay.registry import Registry, load_registry
 from perdure._replay.runtime import CodeHost
+from perdure._telemetry.logs import configure_logging
 from perdure._telemetry.setup import setup_from_environment
 from perdure.workflow._activities import ACTIVITY_DEFINITION
 from perdure.workflow._definition import WorkflowDefinition
@@ -42,11 +43,14 @@ def code_names(registry: Registry) -> tuple[list[str], list[str]]:
 
 
 def watch(role: str) -> None:
-    """Log to stderr from the level in PERDURE_LOG_LEVEL on, and export spans where the OTEL_* variables ask for it."""
+    """Log to stderr as PERDURE_LOG_LEVEL and PERDURE_LOG_FORMAT (text or json) say, and export where the OTEL_* variables ask for it."""
     level = os.environ.get("PERDURE_LOG_LEVEL", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         fail(ExitCode.USAGE, f"PERDURE_LOG_LEVEL is {level!r}", f"use one of {', '.join(logging.getLevelNamesMapping())}")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    style = os.environ.get("PERDURE_LOG_FORMAT", "text").lower()
+    if style not in ("text", "json"):
+        fail(ExitCode.USAGE, f"PERDURE_LOG_FORMAT is {style!r}", "use text or json")
+    configure_logging(level, as_json=style == "json")
     setup_from_environment(role)
 
 

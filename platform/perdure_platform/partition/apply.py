@@ -45,6 +45,7 @@ class Applier:
         self._tables = store_tables
         self.positions: Positions = store_tables.positions()
         self.applied: dict[str, int] = store_tables.applied()
+        self._settled_watermark = self.positions.watermark
         self._expiries: list[tuple[int, str, str]] = [(r.expires_at_ms, r.workflow_id, r.request_id) for r in store_tables.requests()]
         heapq.heapify(self._expiries)
         self._unreleased: deque[int] = deque(offset for offset, _ in store_tables.unreleased())
@@ -66,7 +67,8 @@ class Applier:
             if isinstance(one.record, CommitRecord):
                 self._commit(one, one.record, batch)
             self._settle(batch)
-        if batch:
+        if any(one.verdict is Verdict.LIVE for one in judged):
+            batch[keys.POSITIONS] = tables.encode_positions(self.positions)
             self._tables.store.write(batch)
 
     def _commit(self, one: Judged, record: CommitRecord, batch: Batch) -> None:
@@ -88,16 +90,17 @@ class Applier:
     def _settle(self, batch: Batch) -> None:
         """Drop the rows that the positions have passed."""
         positions = self.positions
-        for workflow_id in [w for w, offset in self.applied.items() if offset <= positions.watermark]:
-            del self.applied[workflow_id]
-            batch[keys.applied(workflow_id)] = None
+        if positions.watermark > self._settled_watermark:
+            self._settled_watermark = positions.watermark
+            for workflow_id in [w for w, offset in self.applied.items() if offset <= positions.watermark]:
+                del self.applied[workflow_id]
+                batch[keys.applied(workflow_id)] = None
         while self._expiries and self._expiries[0][0] < positions.time_ms:
             _, workflow_id, request_id = heapq.heappop(self._expiries)
             batch[keys.request(workflow_id, request_id)] = None
             self.expired.append((workflow_id, request_id))
         while self._unreleased and self._unreleased[0] <= positions.released:
             batch[keys.unreleased(self._unreleased.popleft())] = None
-        batch[keys.POSITIONS] = tables.encode_positions(positions)
 
 
 def write_run(before: RunState | None, after: RunState, batch: Batch) -> None:

@@ -24,4 +24,5 @@ def emit(record: CommitRecord, append_time_ms: int, runs: Runs) -> None:
             spans.activated(parent, kind, *names, transition.first_event_id, record.time_ms, append_time_ms)
         if any(isinstance(event, CloseEvent) for event in (*transition.inbound, *transition.produced)):
             failed = run.status not in _CLEAN
-            spans.run_closed(parent, kind, *names, run.start_time_ms, run.close_time_ms, run.status.name.lower(), failed)
+            times = (run.start_time_ms, run.close_time_ms)
+            spans.run_closed(parent, kind, *names, *times, run.status.name.lower(), failed, run.started.continued_run_id)

@@ -20,6 +20,7 @@ from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable
 from perdure._log.port import Headers
 from perdure._replies import Replies
 from perdure._telemetry.context import inject
+from perdure._telemetry.spans import client_call
 from perdure.client._errors import log_error, refusal_error
 from perdure.service import OutcomeUnknownError, RPCTimeoutOrCancelledError
 from perdure_schemas.commands import AwaitWorkflow, Command, CommandBody, Request
@@ -109,8 +110,9 @@ class Requests:
         command = Command(workflow_id, body, Request(request_id, expires_at_ms, self.channel.address))
         until = asyncio.get_running_loop().time() + timeout.total_seconds()
         partition = self.channel.partition_of(workflow_id)
-        exchange = _Exchange(what, partition, lambda: command, inject(), until, timeout, self._call_pace, acts=True)
-        return await self._run(exchange, wanted, replies)
+        with client_call(body, workflow_id):
+            exchange = _Exchange(what, partition, lambda: command, inject(), until, timeout, self._call_pace, acts=True)
+            return await self._run(exchange, wanted, replies)
 
     async def read(
         self,
@@ -128,7 +130,7 @@ class Requests:
         where = self.channel.partition_of(workflow_id) if partition is None else partition
         request_id = self.channel.new_request_id()
         question = self._question(workflow_id, body, request_id)
-        with self.channel.listen(request_id) as replies:
+        with self.channel.listen(request_id) as replies, client_call(body, workflow_id):
             return await self._run(
                 _Exchange(what, where, question, inject(), until, timeout, self._call_pace, acts=False), (wanted,), replies
             )

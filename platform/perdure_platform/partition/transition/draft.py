@@ -94,6 +94,7 @@ class RunDraft:
     notes: list[Note] = field(default_factory=list)
     activated: bool = False
     flags: tuple[int, ...] = ()
+    _sized: tuple[int, int] = (0, 0)
 
     def transition(self) -> Transition:
         """The draft as a part of a record."""
@@ -107,6 +108,13 @@ class RunDraft:
             self.activated,
             self.flags,
         )
+
+    def size_bytes(self) -> int:
+        """Roughly how large the transition is; counted anew only when events were added."""
+        count = len(self.inbound) + len(self.produced)
+        if count != self._sized[0]:
+            self._sized = (count, payload_bytes(self.inbound) + payload_bytes(self.produced))
+        return self._sized[1]
 
     @property
     def is_empty(self) -> bool:
@@ -284,7 +292,7 @@ class Draft:
 
     def size_bytes(self) -> int:
         """Roughly how large the record will be."""
-        return sum(payload_bytes(run.inbound) + payload_bytes(run.produced) for run in self._runs)
+        return sum([run.size_bytes() for run in self._runs])
 
     def already_settled(self, command: Command) -> bool:
         """Whether the command's request has its outcome; if so, the client gets it again."""
@@ -308,7 +316,7 @@ class Draft:
     def decided(self) -> Decision:
         """The finished decision."""
         for run in self._runs:
-            run.state.history_bytes += payload_bytes(run.inbound) + payload_bytes(run.produced)
+            run.state.history_bytes += run.size_bytes()
         return Decision(
             self.workflow_id,
             tuple(run for run in self._runs if not run.is_empty),

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, get_args
 
-from perdure_schemas.events import Event
+from perdure_schemas.events import Event, MarkerRecorded
+from perdure_schemas.failure import Failure
+
+EVENT_BYTES = 256
+"""An allowance for everything of an event that is not payload."""
+
+_PAYLOADS = ("input", "result")
+_MAPS = ("header", "memo", "search_attributes")
+_FAILURES = ("failure", "continued_failure")
+
+
+def _named(kind: type, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name in names)
+
+
+_BY_TYPE: dict[type, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    kind: (
+        _named(kind, _PAYLOADS if kind is MarkerRecorded else (*_PAYLOADS, "details")),
+        _named(kind, _MAPS),
+        _named(kind, _FAILURES),
+    )
+    for kind in get_args(Event)
+}
+"""Which fields of an event can be large: payloads, maps of payloads, failures."""
 
 
 def payload_bytes(events: Iterable[Event]) -> int:
     """Roughly how large `events` are as a record: their payloads and failures, and an allowance for the rest."""
-    return sum(_size(event) for event in events)
+    return sum([_size(event) for event in events])
 
 
 def _size(event: Event) -> int:
-    size = 256
-    for name in ("input", "result", "details"):
-        value = getattr(event, name, ())
-        if isinstance(value, tuple):
-            size += sum(payload.size_bytes for payload in value)
-    failure = getattr(event, "failure", None)
+    payloads, maps, failures = _BY_TYPE[type(event)]
+    size = EVENT_BYTES
+    for name in payloads:
+        for payload in getattr(event, name):
+            size += payload.size_bytes
+    for name in maps:
+        mapping: dict[str, Any] = getattr(event, name)
+        for key, payload in mapping.items():
+            size += len(key) + payload.size_bytes
+    for name in failures:
+        size += _failure_size(getattr(event, name))
+    return size
+
+
+def _failure_size(failure: Failure | None) -> int:
+    size = 0
     while failure is not None:
-        size += len(failure.message) * 4 + len(failure.stack_trace) * 4
-        size += sum(payload.size_bytes for payload in getattr(failure.info, "details", ()))
+        size += EVENT_BYTES + 4 * (len(failure.message) + len(failure.stack_trace))
+        for payload in getattr(failure.info, "details", ()):
+            size += payload.size_bytes
         failure = failure.cause
-    for name in ("header", "memo", "search_attributes"):
-        mapping = getattr(event, name, None)
-        if mapping:
-            size += sum(len(key) + payload.size_bytes for key, payload in mapping.items())
     return size
