@@ -1,0 +1,101 @@
+"""Every port call of an owner process as a place where it can die: before the call, or after it was executed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+
+class Crash(BaseException):
+    """The process is gone; nothing catches this."""
+
+
+class PortCalls:
+    """Counts calls, and crashes at call number `at` (from 1), `before` it is made or after."""
+
+    def __init__(self, at: int = 0, *, before: bool = True) -> None:
+        self.at = at
+        self.before = before
+        self.count = 0
+        self.crashed_in = ""
+
+    def __call__(self, name: str, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        """Make one call."""
+        self.count += 1
+        here = self.count == self.at
+        if here:
+            self.crashed_in = name
+        if here and self.before:
+            raise Crash(name)
+        outcome = call(*arguments, **keywords)
+        if here:
+            raise Crash(name)
+        return outcome
+
+
+class Port:
+    """A port whose every call is counted; what it makes is a port again."""
+
+    _MAKES = frozenset({"producer", "consumer", "membership", "request_end_offsets", "open"})
+    _PLAIN = frozenset({"now_ms", "url", "creates_namespaces", "default_partitions", "outstanding"})
+
+    def __init__(self, inner: Any, calls: PortCalls, name: str) -> None:
+        self._inner = inner
+        self._calls = calls
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        found = getattr(self._inner, attribute)
+        if attribute in Port._PLAIN or not callable(found):
+            return found
+        calls, name = self._calls, f"{self._name}.{attribute}"
+
+        def counted(*arguments: Any, **keywords: Any) -> Any:
+            made = calls(name, found, *arguments, **keywords)
+            return Port(made, calls, attribute) if attribute in Port._MAKES else made
+
+        return counted
+
+
+class StorePort:
+    """A Store whose writes and reads are counted; a scan counts once."""
+
+    def __init__(self, inner: Any, calls: PortCalls) -> None:
+        self._inner = inner
+        self._calls = calls
+
+    def get(self, key: bytes) -> bytes | None:
+        found: bytes | None = self._calls("store.get", self._inner.get, key)
+        return found
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        rows: Iterator[tuple[bytes, bytes]] = self._calls("store.scan", self._inner.scan, prefix, start)
+        return rows
+
+    def scan_back(self, prefix: bytes, before: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        rows: Iterator[tuple[bytes, bytes]] = self._calls("store.scan_back", self._inner.scan_back, prefix, before)
+        return rows
+
+    def write(self, batch: Mapping[bytes, bytes | None]) -> None:
+        self._calls("store.write", self._inner.write, batch)
+
+    def flush(self) -> None:
+        self._calls("store.flush", self._inner.flush)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class StoresPort:
+    """A StoreProvider whose stores are counted."""
+
+    def __init__(self, inner: Any, calls: PortCalls) -> None:
+        self._inner = inner
+        self._calls = calls
+
+    def open(self, partition: int) -> StorePort:
+        return StorePort(self._calls("stores.open", self._inner.open, partition), self._calls)
+
+    def set_aside(self, partition: int, reason: str) -> str:
+        kept: str = self._calls("stores.set_aside", self._inner.set_aside, partition, reason)
+        return kept
