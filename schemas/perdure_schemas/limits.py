@@ -30,6 +30,8 @@ assert 3 * PAYLOADS_BYTES_MAX < COMMIT_RECORD_BYTES_MAX, "a start with a signal,
 
 def check_id(what: str, value: str) -> str:
     """Return `value` if it is a usable name; raise LimitExceeded that says what is wrong with `what` otherwise."""
+    if value.isascii() and value.isprintable() and 0 < len(value) <= ID_BYTES_MAX:
+        return value
     if not value:
         raise LimitExceeded(f"the {what} is empty; give it 1 to {ID_BYTES_MAX} bytes")
     if (size := len(value.encode("utf-8", "surrogatepass"))) > ID_BYTES_MAX:

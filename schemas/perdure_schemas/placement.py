@@ -1,5 +1,7 @@
 """Which partition a workflow id belongs to; clients of other languages must be able to repeat this (design.md 2)."""
 
+from functools import lru_cache
+
 SLOTS = 4096
 """Ids hash to slots and slots map to partitions, so that neighbouring slots stay together whatever the partition count."""
 
@@ -22,6 +24,7 @@ def murmur2(data: bytes) -> int:
     return value ^ (value >> 15)
 
 
+@lru_cache(maxsize=16_384)
 def slot_of(workflow_id: str) -> int:
     """The slot of a workflow id, 0 to 4095."""
     return (murmur2(workflow_id.encode()) & 0x7FFFFFFF) % SLOTS

@@ -101,7 +101,7 @@ class World:
             log=log,
             lanes=Lanes(log),
             host=CodeHost(WORKFLOWS, deadlock_timeout_ms=0),
-            stores=StoresPort(self.stores, counted),  # type: ignore[arg-type]
+            stores=StoresPort(self.stores, counted),
             task_topics=TaskTopics(log, NAMESPACE),
             identity=Identity("sim", "sim", 1, "sim"),
             limits=OwnerLimits(claim_backoff_first_ms=STEP_MS, idle_position_ms=200),
@@ -248,16 +248,19 @@ class World:
         assert all(count == 1 for count in outcomes.values()), f"P3: {outcomes}"
 
     def _check_messages(self, records: list[tuple[int, int, CommitRecord]]) -> None:
-        sent: list[tuple[str, bytes]] = []
-        received: list[tuple[str, bytes]] = []
-        for _, _, record in records:
-            for transition in record.transitions:
-                for event in transition.produced:
-                    if isinstance(event, events.SignalExternalWorkflowExecutionInitiated):
-                        sent.append((event.workflow_id, event.input[0].data))
-                for event in transition.inbound:
-                    if isinstance(event, events.WorkflowExecutionSignaled) and event.source is not None:
-                        received.append((transition.workflow_id, event.input[0].data))
+        transitions = [transition for _, _, record in records for transition in record.transitions]
+        sent = [
+            (event.workflow_id, event.input[0].data)
+            for transition in transitions
+            for event in transition.produced
+            if isinstance(event, events.SignalExternalWorkflowExecutionInitiated)
+        ]
+        received = [
+            (transition.workflow_id, event.input[0].data)
+            for transition in transitions
+            for event in transition.inbound
+            if isinstance(event, events.WorkflowExecutionSignaled) and event.source is not None
+        ]
         assert Counter(sent) == Counter(received), "P4: messages between workflows were lost or doubled"
         ordered: dict[str, list[int]] = defaultdict(list)
         for _, _, record in records:

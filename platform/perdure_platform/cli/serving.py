@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -24,6 +25,9 @@ from perdure_platform.cli.exits import ExitCode, fail
 from perdure_platform.node.embedded import EmbeddedOwner
 
 HAND_OVER_TIMEOUT_MS = 10_000
+
+GC_ALLOCATIONS = 50_000
+"""Cycles are collected after so many more objects were made than dropped: an owner makes few cycles and very many objects."""
 
 
 def user_registry(name: str) -> Registry:
@@ -57,6 +61,8 @@ def watch(role: str) -> None:
 @asynccontextmanager
 async def running_owner(log: Log, namespace: str, registry: Registry, store: Path) -> AsyncIterator[EmbeddedOwner]:
     """An owner that serves; at the end it hands its partitions over."""
+    gc.freeze()  # modules and code do not become garbage
+    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
     host = CodeHost(
         registry.workflows,
         data_converter=registry.data_converter,
