@@ -18,10 +18,12 @@ class PortCalls:
         self.before = before
         self.count = 0
         self.crashed_in = ""
+        self.names: list[str] = []
 
     def __call__(self, name: str, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Make one call."""
         self.count += 1
+        self.names.append(name)
         here = self.count == self.at
         if here:
             self.crashed_in = name

@@ -63,3 +63,18 @@ def test_a_crash_at_any_of_many_port_calls_breaks_no_promise(name: str) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_crash_at_every_port_call_breaks_no_promise(name: str) -> None:
     crash_at(name, every=1)
+
+
+def test_records_that_arrive_while_a_partition_is_rebuilt_do_not_make_its_store_look_ahead_of_the_log() -> None:
+    world = transfer()
+    world.start()
+    world.run_until_done()
+    world.lose_process(0)
+    for number in range(5):
+        world.ask(f"counter-{number}", StartWorkflow("SimCounter", "sim", signal=SignalWorkflow("count", input=plain("1"))))
+    first, second = world.start(), world.start()
+    for _ in range(200):
+        first.node.turn(0)
+        second.node.turn(0)
+        world.step(owner=False)
+    assert world.stores.aside == []

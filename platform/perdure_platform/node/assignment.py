@@ -78,6 +78,7 @@ class AssignedPartition:
         self._rebuild: Rebuild | None = None
         self._clock: PartitionClock | None = None
         self._end_request: EndOffsetsRequest | None = None
+        self._opened_at = 0
         self._claiming: Claiming | None = None
         self._moved = True
         self.owner: PartitionOwner | None = None
@@ -182,6 +183,7 @@ class AssignedPartition:
         self._runs = Runs(store_tables, around.host, topics.namespace, around.limits.cached_runs_max)
         self._rebuild = Rebuild(topics, self._runs, self._applier)
         self._clock = PartitionClock(around.monotonic_ms, self._applier.positions.time_ms)
+        self._opened_at = self._rebuild.next_offset
         self._end_request = around.log.request_end_offsets([(self._history, topics.partition)])
         self.stage = Stage.REBUILDING
         self._moved = True
@@ -205,8 +207,8 @@ class AssignedPartition:
         if ends is None:
             return
         end = ends[self._history, self.topics.partition]
-        if self._rebuild.next_offset > end:
-            raise StoreDamaged(f"it is at offset {self._rebuild.next_offset}, ahead of the log, which ends at {end}")
+        if self._opened_at > end:
+            raise StoreDamaged(f"it is at offset {self._opened_at}, ahead of the log, which ends at {end}")
         if self._rebuild.next_offset < end:
             return
         topics, around = self.topics, self._around
