@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+
+_PLAIN = re.compile(r"[A-Za-z0-9.-]+")
 
 KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 """Kafka refuses prefix deletes on a topic without the delete policy, so "never clean up" is written like this."""
@@ -32,7 +35,7 @@ def history_topic(namespace: str) -> str:
 
 def tasks_topic(namespace: str, task_queue: str) -> str:
     """Name of the topic that the workers of one queue read."""
-    return f"{namespace}.tasks.{task_queue}"
+    return f"{namespace}.tasks.{_in_a_name(task_queue)}"
 
 
 def replies_topic(namespace: str) -> str:
@@ -52,7 +55,17 @@ def owners_group(namespace: str) -> str:
 
 def workers_group(namespace: str, task_queue: str) -> str:
     """Name of the consumer group of a queue's workers."""
-    return f"{namespace}.workers.{task_queue}"
+    return f"{namespace}.workers.{_in_a_name(task_queue)}"
+
+
+def _in_a_name(text: str) -> str:
+    """`text` with everything but letters, digits, dots and dashes as _XX for each byte, because Kafka's names hold nothing else.
+
+    The underscore is written like that as well, so that no two queues share a topic.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    return "".join(chr(byte) if _PLAIN.fullmatch(chr(byte)) else f"_{byte:02X}" for byte in text.encode())
 
 
 def namespace_topics(namespace: str, partitions: int, replies_partitions: int = 4) -> tuple[TopicSpec, ...]:

@@ -17,7 +17,7 @@ from perdure_schemas.commands import (
 )
 from perdure_schemas.failure import ApplicationFailureInfo, Failure, RetryState, TimeoutFailureInfo, TimeoutType
 from perdure_schemas.options import RetryOptions, WorkflowStatus
-from perdure_schemas.replies import ActivityAttention, ActivityStartAcknowledged
+from perdure_schemas.replies import Accepted, ActivityAttention, ActivityStartAcknowledged
 
 
 def scheduling(**options: Any) -> Any:
@@ -280,3 +280,12 @@ def test_too_many_open_activities_fail_the_activation_and_record_nothing_of_it()
     assert core.run.activation_failure is not None
     assert "2000" in core.run.activation_failure.failure.message
     assert core.discarded == 1
+
+
+def test_a_client_that_heartbeats_hears_of_the_cancel_before_its_acceptance() -> None:
+    core = Core(code=scheduling())
+    core.start()
+    core.take(started(core))
+    cancel(core)
+    replies = core.take(ActivityHeartbeat(core.attempt(), 1), request_id="beat").replies
+    assert [type(reply.body) for reply in replies] == [ActivityAttention, Accepted]

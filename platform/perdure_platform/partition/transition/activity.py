@@ -87,7 +87,9 @@ def heartbeat(draft: Draft, command: ActivityHeartbeat, _trace_parent: str) -> N
     if command.counter > activity.heartbeat_counter:
         draft.note(notes.ActivityHeartbeatRecorded(activity.scheduled_event_id, activity.attempt, command.counter, command.details))
     if activity.cancel_requested:
-        draft.answer(command.worker, command.nonce, cancel_attention(draft.workflow_id, reference.run_id, activity))
+        attention = cancel_attention(draft.workflow_id, reference.run_id, activity)
+        draft.answer(command.worker, command.nonce, attention)
+        draft.reply_request(attention)  # before the acceptance, with which the caller stops listening
     _accept_report(draft)
 
 

@@ -260,6 +260,11 @@ class Draft:
         if self._request is not None:
             self.answer(self._request.reply_to, self._request.request_id, body)
 
+    def reply_request(self, body: ReplyBody) -> None:
+        """Tell the client, once the record is live, something beside its request's outcome."""
+        if self._request is not None:
+            self.reply(self._request.reply_to, self._request.request_id, body)
+
     def send(self, workflow_id: str, body: CommandBody) -> None:
         """Send a command to another run once the record is live."""
         self._commands.append(OutboundCommand(workflow_id, body))
