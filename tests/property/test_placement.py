@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,3 +30,10 @@ def test_slots_of_a_partition_are_neighbours_and_evenly_shared(count: int) -> No
     assert owners == sorted(owners)
     sizes = [owners.count(partition) for partition in {0, count // 2, count - 1}]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_published_vectors_hold() -> None:
+    for vector in json.loads((Path(__file__).parents[2] / "schemas" / "golden" / "placement.json").read_text("utf-8")):
+        workflow_id = vector["id"]
+        found = (murmur2(workflow_id.encode()), slot_of(workflow_id), partition_of(workflow_id, 4), partition_of(workflow_id, 7))
+        assert found == (vector["murmur2"], vector["slot"], vector["partition_of_4"], vector["partition_of_7"])

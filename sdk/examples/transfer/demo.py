@@ -226,7 +226,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or 1))
     parser.add_argument("--directory", type=Path, default=Path(".cache/demo"), help="where its files go; emptied first")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are ended with this one
+    signal.signal(signal.SIGTERM, _leave)
     directory = arguments.directory.resolve()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -236,6 +236,12 @@ def main() -> int:
         print(f"\nThe demo failed: {error or f'not every transfer closed within {DEADLINE_SECONDS} s'}", file=sys.stderr)
         print(f"What the processes printed is in {directory}", file=sys.stderr)
         return 1
+
+
+def _leave(*_: object) -> None:
+    """Leave by an exception, so that the other processes are ended first; a second signal must not cut that short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def _run(arguments: argparse.Namespace, directory: Path) -> int:

@@ -95,6 +95,8 @@ def test_a_registry_that_cannot_be_loaded_is_wrong_usage(command: str, registry:
     "line",
     [
         "workflow start T --task-queue q --input {broken",
+        "namespace create ba/d",
+        "workflow list --namespace ba/d",
         "workflow start T --task-queue q --run-timeout soon",
         "workflow start T --task-queue q --id-reuse never",
         "workflow start T",
