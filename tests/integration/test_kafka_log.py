@@ -39,7 +39,7 @@ def log(broker: Broker) -> Iterator[Log]:
 @pytest.fixture
 def topic(log: Log, request: pytest.FixtureRequest) -> str:
     name = f"{request.node.name[:60]}-{time.time_ns()}".replace("[", "-").replace("]", "")
-    log.create_topics([TopicSpec(name, 2, LARGE)], 20_000)
+    log.create_topics([TopicSpec(name, 2, LARGE)], 60_000)
     return name
 
 
@@ -145,7 +145,7 @@ def test_leaving_waits_only_so_long_for_a_broker_that_hangs(log: Log, topic: str
 def test_no_batch_overtakes_one_that_failed(broker: Broker, log: Log) -> None:
     """The broker refuses a record for its size while the next batches are queued behind it, and nobody polls meanwhile (R8)."""
     name = f"small-{time.time_ns()}"
-    log.create_topics([TopicSpec(name, 1, {"max.message.bytes": "10000"})], 20_000)
+    log.create_topics([TopicSpec(name, 1, {"max.message.bytes": "10000"})], 60_000)
     small_batches, _ = open_log(f"kafka://{broker.bootstrap}?librdkafka.batch.num.messages=10")
     producer = small_batches.producer(Delivery.ORDERED)
     producer.append(name, 0, None, b"first")
@@ -178,7 +178,7 @@ def test_no_batch_overtakes_one_that_failed(broker: Broker, log: Log) -> None:
 
 def test_a_record_that_the_topic_refuses_for_its_size_fails_alone(log: Log) -> None:
     name = f"small-{time.time_ns()}"
-    log.create_topics([TopicSpec(name, 1, {"max.message.bytes": "10000"})], 20_000)
+    log.create_topics([TopicSpec(name, 1, {"max.message.bytes": "10000"})], 60_000)
     producer = log.producer(Delivery.PIPELINED)
     producer.append(name, 0, None, bytes(50_000), (), "large")
     [(token, error)] = failures(producer, 1)
@@ -206,7 +206,7 @@ def test_a_refused_password_is_told_by_every_part() -> None:
         guarded.start()
         options = "librdkafka.security.protocol=SASL_PLAINTEXT&librdkafka.sasl.mechanism=PLAIN&librdkafka.sasl.username=perdure"
         right, _ = open_log(f"kafka://{guarded.bootstrap}?{options}&librdkafka.sasl.password=right-s3cret")
-        right.create_topics([TopicSpec("t", 1)], 20_000)
+        right.create_topics([TopicSpec("t", 1)], 60_000)
         append(right, "t", [b"x"])
         assert values(read_from(right, {("t", 0): 0}, 1)) == [b"x"]
         wrong, _ = open_log(f"kafka://{guarded.bootstrap}?{options}&librdkafka.sasl.password=wrong-s3cret")

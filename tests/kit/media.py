@@ -44,7 +44,7 @@ class Medium:
         """A new topic."""
         name = f"test-{self._prefix}-{next(self._numbers)}"
         settings = {**KEEP_FOREVER, "message.timestamp.type": "LogAppendTime", "max.message.bytes": str(RECORD_BYTES_MAX)}
-        log.create_topics([TopicSpec(name, partitions, settings)], 20_000)
+        log.create_topics([TopicSpec(name, partitions, settings)], 60_000)
         return name
 
     def name(self) -> str:

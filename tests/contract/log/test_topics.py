@@ -13,7 +13,7 @@ from perdure_schemas.topics import TopicSpec, namespace_topics
 def test_a_new_topic_is_described_as_it_was_asked_for(medium: Medium, log: Log) -> None:
     name = medium.name()
     assert log.describe_topics([name], 5000) == {}
-    log.create_topics([TopicSpec(name, 3, {"cleanup.policy": "delete", "retention.ms": "-1"})], 20_000)
+    log.create_topics([TopicSpec(name, 3, {"cleanup.policy": "delete", "retention.ms": "-1"})], 60_000)
     found = log.describe_topics([name, medium.name()], 5000)
     assert list(found) == [name]
     assert (found[name].name, found[name].partitions) == (name, 3)
@@ -33,7 +33,7 @@ def test_an_existing_topic_is_left_as_it_is(medium: Medium, log: Log) -> None:
     name, other = medium.topic(log, 2), medium.name()
     append(log, name, [b"kept"])
     before = log.describe_topics([name], 5000)
-    log.create_topics([TopicSpec(name, 5, {"retention.ms": "1"}), TopicSpec(other, 1)], 20_000)
+    log.create_topics([TopicSpec(name, 5, {"retention.ms": "1"}), TopicSpec(other, 1)], 60_000)
     after = log.describe_topics([name, other], 5000)
     assert after[name] == before[name]
     assert after[other].partitions == 1
@@ -43,7 +43,7 @@ def test_an_existing_topic_is_left_as_it_is(medium: Medium, log: Log) -> None:
 def test_all_topics_of_a_namespace_can_be_made(medium: Medium, log: Log) -> None:
     namespace = medium.name()
     specs = namespace_topics(namespace, 3)
-    log.create_topics(specs, 20_000)
+    log.create_topics(specs, 60_000)
     found = log.describe_topics([spec.name for spec in specs], 5000)
     for spec in specs:
         assert found[spec.name].partitions == spec.partitions
@@ -53,7 +53,7 @@ def test_all_topics_of_a_namespace_can_be_made(medium: Medium, log: Log) -> None
 def test_topics_are_listed_by_the_beginning_of_their_names(medium: Medium, log: Log) -> None:
     prefix = medium.name()
     names = [f"{prefix}.tasks.b", f"{prefix}.tasks.a", f"{prefix}.history"]
-    log.create_topics([TopicSpec(name, 1) for name in names], 20_000)
+    log.create_topics([TopicSpec(name, 1) for name in names], 60_000)
     until(lambda: log.list_topics(prefix, 5000) == sorted(names), "the listing of all three")
     assert log.list_topics(f"{prefix}.tasks.", 5000) == [f"{prefix}.tasks.a", f"{prefix}.tasks.b"]
     assert log.list_topics(f"{prefix}%", 5000) == []
