@@ -232,6 +232,8 @@ def main() -> int:
     directory.mkdir(parents=True)
     try:
         return _run(arguments, directory)
+    except KeyboardInterrupt:
+        return 130
     except (ProcessDied, TimeoutError, PerdureError) as error:
         print(f"\nThe demo failed: {error or f'not every transfer closed within {DEADLINE_SECONDS} s'}", file=sys.stderr)
         print(f"What the processes printed is in {directory}", file=sys.stderr)
@@ -239,8 +241,7 @@ def main() -> int:
 
 
 def _leave(*_: object) -> None:
-    """Leave by an exception, so that the other processes are ended first; a second signal must not cut that short."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Leave by an exception, so that the other processes are ended first."""
     sys.exit(143)
 
 
@@ -268,6 +269,8 @@ def _run(arguments: argparse.Namespace, directory: Path) -> int:
     except subprocess.CalledProcessError as error:
         raise ProcessDied(f"{' '.join(error.cmd[1:])} ended with code {error.returncode}") from error
     finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # a second one must not cut this short
         stage.stop()
 
 
