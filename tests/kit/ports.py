@@ -5,33 +5,54 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from perdure._log.errors import LogUnavailable
+
 
 class Crash(BaseException):
     """The process is gone; nothing catches this."""
 
 
-class PortCalls:
-    """Counts calls, and crashes at call number `at` (from 1), `before` it is made or after."""
+def crash(name: str) -> None:
+    """The process dies in port call `name`."""
+    raise Crash(name)
 
-    def __init__(self, at: int = 0, *, before: bool = True) -> None:
+
+def unavailable(name: str) -> None:
+    """Port call `name` was executed, and says that it failed."""
+    raise LogUnavailable(f"{name} was cut off; it may have been executed")
+
+
+class PortCalls:
+    """Counts calls; at call number `at` (from 1), `before` it is made or after, does what `then` says: by default, crash.
+
+    `only` narrows the calls that count to those whose name is in it.
+    """
+
+    def __init__(
+        self, at: int = 0, *, before: bool = True, then: Callable[[str], None] = crash, only: frozenset[str] | None = None
+    ) -> None:
         self.at = at
         self.before = before
         self.count = 0
-        self.crashed_in = ""
+        self.hit = ""
         self.names: list[str] = []
+        self._then = then
+        self._only = only
 
     def __call__(self, name: str, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Make one call."""
+        if self._only is not None and name not in self._only:
+            return call(*arguments, **keywords)
         self.count += 1
         self.names.append(name)
         here = self.count == self.at
         if here:
-            self.crashed_in = name
+            self.hit = name
         if here and self.before:
-            raise Crash(name)
+            self._then(name)
         outcome = call(*arguments, **keywords)
-        if here:
-            raise Crash(name)
+        if here and not self.before:
+            self._then(name)
         return outcome
 
 

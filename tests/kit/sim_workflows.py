@@ -1,23 +1,40 @@
 """Workflows of the simulated namespace."""
 
+import asyncio
 from datetime import timedelta
 
 from perdure import workflow
+from perdure.common import RetryPolicy
+from perdure.exceptions import ActivityError, ApplicationError
 
 MINUTE = timedelta(minutes=1)
+PATIENCE = timedelta(milliseconds=600)
+RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100))
+
+REFUSED_AMOUNT = 13
+"""Depositing it fails for good, and the transfer gives it back."""
 
 
 @workflow.defn
 class SimTransfer:
-    """Withdraws, tells two accounts, deposits."""
+    """Withdraws, tells two accounts, deposits; gives back what cannot be deposited."""
 
     @workflow.run
     async def run(self, source: str, target: str, amount: int) -> str:
-        taken: str = await workflow.execute_activity("withdraw", amount, start_to_close_timeout=MINUTE)
+        await self.act("withdraw", amount)
         await workflow.get_external_workflow_handle(source).signal("move", -amount)
         await workflow.get_external_workflow_handle(target).signal("move", amount)
-        given: str = await workflow.execute_activity("deposit", amount, start_to_close_timeout=MINUTE)
-        return taken + given
+        try:
+            await self.act("deposit", amount)
+        except ActivityError:
+            await workflow.get_external_workflow_handle(target).signal("move", -amount)
+            await workflow.get_external_workflow_handle(source).signal("move", amount)
+            await self.act("refund", amount)
+            return "refunded"
+        return "done"
+
+    async def act(self, name: str, amount: int) -> None:
+        await workflow.execute_activity(name, amount, start_to_close_timeout=MINUTE, retry_policy=RETRY)
 
 
 @workflow.defn
@@ -25,19 +42,29 @@ class SimAccount:
     """Not idempotent on purpose; continues as new after every third movement."""
 
     @workflow.init
-    def __init__(self, balance: int) -> None:
+    def __init__(self, balance: int, deposits: int) -> None:
         self.balance = balance
+        self.deposits = deposits
         self.movements = 0
 
     @workflow.run
-    async def run(self, balance: int) -> None:
+    async def run(self, balance: int, deposits: int) -> None:
         await workflow.wait_condition(lambda: self.movements >= 3)
-        workflow.continue_as_new(self.balance)
+        workflow.continue_as_new(args=[self.balance, self.deposits])
 
     @workflow.signal
     def move(self, amount: int) -> None:
         self.balance += amount
         self.movements += 1
+
+    @workflow.signal
+    def deposit(self, amount: int) -> None:
+        self.deposits += 1
+        self.move(amount)
+
+    @workflow.query
+    def deposits_seen(self) -> int:
+        return self.deposits
 
 
 @workflow.defn
@@ -59,4 +86,59 @@ class SimCounter:
         self.numbers.append(number)
 
 
-WORKFLOWS = [SimTransfer, SimAccount, SimCounter]
+@workflow.defn
+class SimNote:
+    """Ends at once: an id that is free again soon."""
+
+    @workflow.run
+    async def run(self) -> str:
+        return "noted"
+
+
+@workflow.defn
+class SimMessenger:
+    """Tells others, all at once, and says who was there."""
+
+    @workflow.run
+    async def run(self, targets: list[str]) -> list[str]:
+        return [await told for told in [asyncio.ensure_future(self.tell(target)) for target in targets]]
+
+    async def tell(self, target: str) -> str:
+        try:
+            await workflow.get_external_workflow_handle(target).signal("move", 1)
+        except ApplicationError:
+            return "nobody"
+        return "told"
+
+
+@workflow.defn
+class SimBrief:
+    """Ends with the first signal."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: self.ended)
+        return "ended"
+
+    @workflow.signal
+    def move(self, amount: int) -> None:
+        self.ended = True
+
+
+@workflow.defn
+class SimImpatient:
+    """Waits for an activity, but not for long."""
+
+    @workflow.run
+    async def run(self) -> str:
+        try:
+            await workflow.execute_activity("inspect", 0, schedule_to_close_timeout=PATIENCE, retry_policy=RETRY)
+        except ActivityError:
+            return "gave up"
+        return "inspected"
+
+
+WORKFLOWS = [SimTransfer, SimAccount, SimCounter, SimNote, SimMessenger, SimBrief, SimImpatient]
