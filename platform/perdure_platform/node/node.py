@@ -46,6 +46,7 @@ class Node:
         self._around.lanes.turn()
         for partition, assigned in self._all():
             assigned.turn(records.get((self._history, partition), ()), records.get((self._commands, partition), ()))
+        self._around.lanes.push()
         self._close_settled()
 
     def close(self, handover_ms: int) -> None:
@@ -59,6 +60,7 @@ class Node:
             self._around.lanes.turn()
             for partition, (assigned, _) in list(self._leaving.items()):
                 assigned.turn(records.get((self._history, partition), ()), ())
+            self._around.lanes.push()
             self._close_settled()
         for assigned, _ in self._leaving.values():
             assigned.close()

@@ -51,25 +51,32 @@ class Lanes:
 
     def append_history(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
         """Queue a record of a history partition."""
-        self._queue(0, (topic, partition, key, value, (), None))
+        self._waiting[0].append((topic, partition, key, value, (), None))
 
     def send_command(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers, token: EffectToken) -> None:
         """Queue a command to a partition; commands leave in the order of these calls."""
-        self._queue(1, (topic, partition, key, value, headers, token))
+        self._waiting[1].append((topic, partition, key, value, headers, token))
 
     def send(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers, token: EffectToken) -> None:
         """Queue a task, a reply or a dead letter."""
-        self._queue(2, (topic, partition, key, value, headers, token))
+        self._waiting[2].append((topic, partition, key, value, headers, token))
 
     @property
     def waiting(self) -> int:
-        """How many records wait for room in their producer."""
+        """How many records wait for the next push, or for room in their producer."""
         return sum(map(len, self._waiting))
 
-    def turn(self) -> None:
-        """Push what waits, and hand out what was acknowledged or failed."""
+    def push(self) -> None:
+        """Give what is queued to the producers, in one burst at the end of a turn.
+
+        A producer sends as soon as it has something, so records that come one by one, with work between them, leave in as many requests;
+        and requests are what a broker's time, and a good part of ours, goes into.
+        """
         for lane in range(3):
             self._push(lane)
+
+    def turn(self) -> None:
+        """Hand out what was acknowledged or failed."""
         _, failures = self._history.poll()
         if failures:
             self._history.drop()
@@ -95,6 +102,7 @@ class Lanes:
 
     def flush(self, timeout_ms: int) -> None:
         """Give what is queued some time to leave; for shutdown."""
+        self.push()
         for producer in (self._history, self._commands, self._others):
             producer.flush(timeout_ms)
 
@@ -102,10 +110,6 @@ class Lanes:
         """Release the producers; what had not left is found by the next owner."""
         for producer in (self._history, self._commands, self._others):
             producer.close()
-
-    def _queue(self, lane: int, queued: _Queued) -> None:
-        self._waiting[lane].append(queued)
-        self._push(lane)
 
     def _push(self, lane: int) -> None:
         waiting = self._waiting[lane]
