@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
 from perdure._log.errors import LogClosed, LogDamaged, LogError, LogMisconfigured, LogUnavailable
+from perdure._log.sqlite.bell import Bell, Ear
+
+T = TypeVar("T")
 
 SQLITE_MINIMUM = (3, 51, 3)
 """The first release without the race between two connections that reset the write-ahead log, which can damage the file."""
@@ -93,6 +96,23 @@ class Database:
         finally:
             with contextlib.suppress(apsw.Error):
                 connection.close()
+
+    def bell(self) -> Bell:
+        """What a writer rings. Raises LogError."""
+        return self._beside(Bell)
+
+    def ear(self) -> Ear:
+        """What a reader hears it with. Raises LogError."""
+        return self._beside(Ear)
+
+    def _beside(self, kind: Callable[[Path], T]) -> T:
+        path = self.path.with_name(f"{self.path.name}-bell")
+        try:
+            return kind(path)
+        except OSError as error:
+            raise LogMisconfigured(
+                f"{self.url}: {path} cannot be used ({error}); this user needs write access to it and to its directory"
+            ) from error
 
     @contextmanager
     def errors(self) -> Iterator[None]:

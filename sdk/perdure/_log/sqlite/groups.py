@@ -18,8 +18,7 @@ from perdure._log.port import Record
 from perdure._log.sharing import changes
 from perdure._log.sqlite.catalog import Catalog
 from perdure._log.sqlite.database import Database, transaction
-from perdure._log.sqlite.reader import NAP_FIRST_S, PartitionReader, nap
-from perdure._log.sqlite.writer import Writer
+from perdure._log.sqlite.reader import PartitionReader
 
 _LOOK_MS = 50
 """How often a member looks whether its share has changed."""
@@ -174,9 +173,9 @@ class _Share:
 class SqliteGroupConsumer:
     """A member that reads."""
 
-    def __init__(self, database: Database, writer: Writer, group: str, topic: str, session_timeout_ms: int) -> None:
+    def __init__(self, database: Database, group: str, topic: str, session_timeout_ms: int) -> None:
         self._database = database
-        self._writer = writer
+        self._ear = database.ear()
         self._topic = topic
         self._member = GroupMember(database, group, topic, session_timeout_ms)
         self._reader = PartitionReader(self._member.connection, self._member.catalog)
@@ -189,17 +188,17 @@ class SqliteGroupConsumer:
         """See GroupConsumer."""
         self._check_open()
         deadline = time.monotonic() + timeout_ms / 1000
-        nap_s = NAP_FIRST_S
         with self._database.errors():
             while True:
-                seen = self._writer.commits
                 self._take_over(self._member.beat())
                 records = [] if self._paused else self._take(records_max)
                 if records:
+                    self._ear.rest()
                     return records
-                nap_s = nap(self._writer, seen, nap_s, deadline)
-                if not nap_s:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
                     return []
+                self._ear.wait(left_s)
 
     def backlog_end(self, partition: int) -> int:
         """See GroupConsumer."""
@@ -235,6 +234,7 @@ class SqliteGroupConsumer:
         """See GroupConsumer."""
         if not self._closed:
             self._closed = True
+            self._ear.close()
             with contextlib.suppress(LogError):  # the lease runs out by itself
                 self._member.leave()
 

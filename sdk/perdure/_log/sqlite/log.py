@@ -70,7 +70,7 @@ class SqliteLog:
     def consumer(self) -> Consumer:
         """See Log."""
         self._check_open()
-        return SqliteConsumer(self._database, self._writer)
+        return SqliteConsumer(self._database)
 
     def membership(self, group: str, topic: str, session_timeout_ms: int) -> Membership:
         """See Log."""
@@ -80,7 +80,7 @@ class SqliteLog:
     def group_consumer(self, group: str, topic: str, session_timeout_ms: int) -> GroupConsumer:
         """See Log."""
         self._check_open()
-        return SqliteGroupConsumer(self._database, self._writer, group, topic, session_timeout_ms)
+        return SqliteGroupConsumer(self._database, group, topic, session_timeout_ms)
 
     def request_end_offsets(self, partitions: Sequence[TopicPartition]) -> EndOffsetsRequest:
         """See Log."""

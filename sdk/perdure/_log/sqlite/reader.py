@@ -1,4 +1,4 @@
-"""Reads partitions from the file, and waits cheaply for what others write."""
+"""Reads partitions from the file, and waits for what others write."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ from perdure._log.port import Record, TopicPartition
 from perdure._log.sqlite.batches import batch_id, unpack
 from perdure._log.sqlite.catalog import Catalog, Extent
 from perdure._log.sqlite.database import Database
-from perdure._log.sqlite.writer import Writer
 
-NAP_FIRST_S = 0.0002
-NAP_LAST_S = 0.002
-_NAP_GROWTH = 1.25
 _BATCHES_AT_ONCE = 32
 
 
@@ -138,9 +134,9 @@ def _out_of_range(where: TopicPartition, position: int, extent: Extent) -> Offse
 class SqliteConsumer:
     """A consumer with a connection of its own."""
 
-    def __init__(self, database: Database, writer: Writer) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._writer = writer
+        self._ear = database.ear()
         self._connection = database.connect()
         self._reader = PartitionReader(self._connection, Catalog(database, self._connection))
         self._closed = False
@@ -156,15 +152,15 @@ class SqliteConsumer:
         self._check_open()
         with self._database.errors():
             deadline = time.monotonic() + timeout_ms / 1000
-            nap_s = NAP_FIRST_S
             while True:
-                seen = self._writer.commits
                 records = self._reader.take(records_max)
                 if records:
+                    self._ear.rest()
                     return records
-                nap_s = nap(self._writer, seen, nap_s, deadline)
-                if not nap_s:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
                     return []
+                self._ear.wait(left_s)
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """See Consumer."""
@@ -181,18 +177,9 @@ class SqliteConsumer:
         """See Consumer."""
         if not self._closed:
             self._closed = True
+            self._ear.close()
             self._connection.close()
 
     def _check_open(self) -> None:
         if self._closed:
             raise LogClosed(f"{self._database.url}: the consumer is closed")
-
-
-def nap(writer: Writer, commits_seen: int, nap_s: float, deadline: float) -> float:
-    """Sleep a little, or until this process has committed something; returns how long the next nap may be, 0 at the deadline."""
-    left_s = deadline - time.monotonic()
-    if left_s <= 0:
-        return 0.0
-    with writer.changed:
-        writer.changed.wait_for(lambda: writer.commits != commits_seen, min(nap_s, left_s))
-    return min(nap_s * _NAP_GROWTH, NAP_LAST_S)

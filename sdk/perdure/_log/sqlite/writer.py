@@ -19,6 +19,7 @@ from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable
 from perdure._log.port import Delivery, FailedAppend, Headers, TopicPartition
 from perdure._log.size import check_size
 from perdure._log.sqlite.batches import batch_id, checksum, pack
+from perdure._log.sqlite.bell import Bell
 from perdure._log.sqlite.catalog import Catalog, Extent
 from perdure._log.sqlite.database import Database
 
@@ -47,9 +48,10 @@ class Writer:
     """The committing thread of one log and its queue. It starts with the first append."""
 
     def __init__(self, database: Database, now_ms: Callable[[], int], queue_records_max: int) -> None:
-        self.changed = threading.Condition()
+        lock = threading.Lock()
+        self.changed = threading.Condition(lock)
         """Notified after each commit; guards the queue and the producers' reports."""
-        self.commits = 0
+        self._work = threading.Condition(lock)
         self.queue_records_max = queue_records_max
         self._database = database
         self._now_ms = now_ms
@@ -58,6 +60,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._connection: apsw.Connection | None = None
         self._catalog: Catalog | None = None
+        self._bell: Bell | None = None
         self._closed = False
 
     def put(self, append: _Append) -> None:
@@ -72,7 +75,7 @@ class Writer:
             self._thread = threading.Thread(target=self._run, name="perdure-sqlite-writer", daemon=True)
             self._thread.start()
         elif len(self._queue) == 1:
-            self.changed.notify_all()
+            self._work.notify()
 
     def close(self) -> None:
         """End the thread after the commit that it is in; what is still queued is not written, and fails."""
@@ -82,6 +85,7 @@ class Writer:
             for append in queue:
                 append.producer.settle(append, LogClosed(f"{self._database.url} is closed"))
             self.changed.notify_all()
+            self._work.notify()
             thread = self._thread
         if thread is not None:
             thread.join(self._database.busy_timeout_ms / 1000 + 1)
@@ -92,7 +96,7 @@ class Writer:
             while True:
                 with self.changed:
                     while not self._queue and not self._closed:
-                        self.changed.wait(_RETENTION_EVERY_S)
+                        self._work.wait(_RETENTION_EVERY_S)
                     if self._closed:
                         return
                     appends = self._take()
@@ -122,6 +126,8 @@ class Writer:
                 found = self._found(appends, failures)
                 if found:
                     self._write(found)
+                    assert self._bell is not None
+                    self._bell.ring()
         except LogError as error:
             failures = dict.fromkeys(appends, error)
             self._disconnect()
@@ -132,13 +138,13 @@ class Writer:
         with self.changed:
             for append in appends:
                 append.producer.settle(append, failures.get(append))
-            self.commits += 1
             self.changed.notify_all()
 
     def _found(self, appends: list[_Append], failures: dict[_Append, LogError]) -> dict[TopicPartition, list[_Append]]:
         """The appends by partition, without those whose topic does not exist."""
         if self._connection is None or self._catalog is None:
             self._connection = self._database.connect()
+            self._bell = self._database.bell()
             self._catalog = Catalog(self._database, self._connection)
         found: dict[TopicPartition, list[_Append]] = {}
         stopped: set[SqliteProducer] = set()
@@ -192,6 +198,9 @@ class Writer:
     def _disconnect(self) -> None:
         """The next commit opens the file anew: after an error, nothing is assumed about the connection."""
         connection, self._connection, self._catalog = self._connection, None, None
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.close()
         if connection is not None:
             with contextlib.suppress(apsw.Error):
                 connection.close()
