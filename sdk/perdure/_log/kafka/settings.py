@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from perdure._log.errors import LogMisconfigured
+from perdure._log.kafka.chatter import logger
 from perdure._log.port import Delivery
 from perdure_schemas.topics import RECORD_BYTES_MAX
 
 Settings = dict[str, Any]
-
-logger = logging.getLogger("perdure.log.kafka")
-# The library warns with every ORDERED producer that this setting is experimental. It is known, and tested here.
-logger.addFilter(lambda entry: "enable.gapless.guarantee is experimental" not in entry.getMessage())
 
 _FIXED = {
     "bootstrap.servers": "the address names the brokers",
