@@ -3,7 +3,7 @@
 #   make demo [LOG=kafka]   200 money transfers survive kill -9 of owner and worker
 #   make unit               tests that need no broker (the inner loop)
 #   make test [SEED=n]      all tests, with a real Kafka broker that is started here, or the one in PERDURE_TEST_KAFKA=host:port
-#   make campaign           every crash point of the simulation, not a sample (an hour)
+#   make sim [SEEDS=n]      the simulation in full: a failure at every port call, and 20,000 random schedules (an hour)
 #   make check              format, lint, strict types
 #   make bench              throughput, latency and rebuild rate, as a table
 #   make fmt                format the sources
@@ -12,7 +12,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo unit test campaign check fmt bench lock clean
+.PHONY: help install demo unit test sim check fmt bench lock clean
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 install` chooses another.
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
@@ -21,6 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG ?= sqlite
 SEED ?=
+SEEDS ?= 20000
 PYTEST := $(BIN)/python -m pytest $(if $(SEED),--randomly-seed=$(SEED))
 
 help:
@@ -44,13 +45,13 @@ demo: install
 	@PYTHONPATH=$(CURDIR)/sdk/examples $(BIN)/python -m transfer.demo --log $(LOG)
 
 unit: install
-	$(PYTEST) -m "not kafka and not campaign"
+	$(PYTEST) -m "not kafka"
 
 test: install
-	$(PYTEST) -m "not campaign"
+	$(PYTEST)
 
-campaign: install
-	$(PYTEST) -m campaign
+sim: install
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m kit.campaign --seeds $(SEEDS)
 
 check: install
 	$(BIN)/ruff format --check .

@@ -33,7 +33,7 @@ class Asked:
     """A client's request. `floor`: deposits that were acknowledged to anybody before it was first sent."""
 
     command: Command
-    sent_ms: int = 0
+    sent_ms: int
     answer: ReplyBody | None = None
     floor: int = 0
 
@@ -70,7 +70,7 @@ class Promises:
     _origins: dict[tuple[int, int, int], Command] = field(default_factory=dict)
     _origins_applied: dict[tuple[int, int, int], tuple[int, int]] = field(default_factory=dict)
     _next_event: dict[Run, int] = field(default_factory=dict)
-    _open: dict[str, str] = field(default_factory=dict)
+    open: dict[str, str] = field(default_factory=dict)
     _attempts: dict[tuple[str, int], int] = field(default_factory=dict)
     _outcomes: set[tuple[str, int]] = field(default_factory=set)
     _timers: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -164,9 +164,9 @@ class Promises:
         run = (transition.workflow_id, transition.run_id)
         assert transition.first_event_id == self._next_event.get(run, 1), f"P2: {run} goes on at event {transition.first_event_id}"
         if transition.first_event_id == 1:
-            other = self._open.get(transition.workflow_id)
+            other = self.open.get(transition.workflow_id)
             assert other is None, f"P2: {transition.workflow_id} has run {other} open, and another one begins"
-            self._open[transition.workflow_id] = transition.run_id
+            self.open[transition.workflow_id] = transition.run_id
         both = (*transition.inbound, *transition.produced)
         for event_id, event in enumerate(both, transition.first_event_id):
             self.kinds[transition.workflow_id].append(type(event).__name__)
@@ -214,7 +214,7 @@ class Promises:
                 attempt = json.loads(event.result[0].data)
                 assert attempt == self._attempts[key], f"P3: {workflow_id} took the result of attempt {attempt}, not {self._attempts[key]}"
         if isinstance(event, events.CloseEvent):
-            del self._open[workflow_id]
+            del self.open[workflow_id]
 
     def _started(self, workflow_id: str, event: events.WorkflowExecutionStarted) -> None:
         if event.workflow_type == "SimAccount":

@@ -141,4 +141,101 @@ class SimImpatient:
         return "inspected"
 
 
-WORKFLOWS = [SimTransfer, SimAccount, SimCounter, SimNote, SimMessenger, SimBrief, SimImpatient]
+@workflow.defn
+class SimChain:
+    """Hands over to a new run after each activity."""
+
+    @workflow.run
+    async def run(self, left: int, done: int) -> int:
+        if left:
+            await workflow.execute_activity("inspect", left, start_to_close_timeout=MINUTE, retry_policy=RETRY)
+            workflow.continue_as_new(args=[left - 1, done + 1])
+        return done
+
+
+@workflow.defn
+class SimFanOut:
+    """Many activities and timers at once."""
+
+    @workflow.run
+    async def run(self, width: int) -> int:
+        async def one(number: int) -> int:
+            await workflow.sleep(timedelta(milliseconds=10 * number))
+            attempt: int = await workflow.execute_activity("inspect", number, start_to_close_timeout=MINUTE, retry_policy=RETRY)
+            return attempt
+
+        return len(await asyncio.gather(*(one(number) for number in range(width))))
+
+
+@workflow.defn
+class SimCareful:
+    """Waits to be cancelled, and cleans up then."""
+
+    @workflow.run
+    async def run(self) -> str:
+        try:
+            await workflow.sleep(timedelta(days=1))
+        except asyncio.CancelledError:
+            await asyncio.shield(workflow.execute_activity("refund", 2, start_to_close_timeout=MINUTE))
+            raise
+        return "never"
+
+
+@workflow.defn
+class SimCanceller:
+    """Cancels another one."""
+
+    @workflow.run
+    async def run(self, target: str) -> str:
+        await workflow.get_external_workflow_handle(target).cancel()
+        return "told"
+
+
+@workflow.defn
+class SimRace:
+    """A signal against a timer."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    @workflow.run
+    async def run(self) -> str:
+        try:
+            await workflow.wait_condition(lambda: len(self.numbers) >= 2, timeout=timedelta(milliseconds=250))
+        except TimeoutError:
+            return "timer"
+        return "signals"
+
+    @workflow.signal
+    def count(self, number: int) -> None:
+        self.numbers.append(number)
+
+
+@workflow.defn
+class SimStubborn:
+    """Fails in its first runs."""
+
+    @workflow.run
+    async def run(self) -> int:
+        attempt = workflow.info().attempt
+        await workflow.execute_activity("inspect", attempt, start_to_close_timeout=MINUTE, retry_policy=RETRY)
+        if attempt < 3:
+            raise ApplicationError(f"attempt {attempt}")
+        return attempt
+
+
+WORKFLOWS = [
+    SimAccount,
+    SimBrief,
+    SimCanceller,
+    SimCareful,
+    SimChain,
+    SimCounter,
+    SimFanOut,
+    SimImpatient,
+    SimMessenger,
+    SimNote,
+    SimRace,
+    SimStubborn,
+    SimTransfer,
+]

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.ports import Crash, Port, PortCalls, StoresPort
+from kit.ports import Port, PortCalls, StoresPort
 from kit.promises import Asked, Promises
 from kit.sim_workflows import REFUSED_AMOUNT, WORKFLOWS
 from kit.slow_medium import SlowMedium
@@ -203,11 +203,12 @@ class World:
 
     # -- clients and workers
 
-    def ask(self, workflow_id: str, body: CommandBody) -> str:
-        """A client asks for something, and repeats it until it is answered."""
+    def ask(self, workflow_id: str, body: CommandBody, after_ms: int = 0) -> str:
+        """A client asks for something, in a while or at once, and repeats it until it is answered."""
         request_id = f"request-{next(self._ids)}"
         request = Request(request_id, self.clock.ms + 3_600_000, ReplyAddress("client", 0))
-        self.asked[request_id] = Asked(Command(workflow_id, body, request), floor=self._deposits_told[workflow_id])
+        sent_ms = self.clock.ms + after_ms - CLIENT_PATIENCE_MS
+        self.asked[request_id] = Asked(Command(workflow_id, body, request), sent_ms, floor=self._deposits_told[workflow_id])
         return request_id
 
     def send(self, command: Command) -> None:
@@ -302,8 +303,7 @@ class World:
 
     def what_is_open(self) -> list[str]:
         """Workflows that should have ended and have not, and partitions that have not settled."""
-        started = {asked.command.workflow_id for asked in self.asked.values() if isinstance(asked.command.body, StartWorkflow)}
-        open_ids = sorted(name for name in started - self.promises.results.keys() if not name.startswith(("account", "note", "brief")))
+        open_ids = sorted(name for name in self.promises.open if not name.startswith(("account", "brief")))
         owners = self._owners()
         unled = [f"partition {p}" for p in range(self.partitions) if p not in owners or not owners[p].is_settled]
         return open_ids + unled + ["appends"] * bool(self.medium.on_the_way or self.medium.copies)
@@ -354,40 +354,3 @@ class World:
             run = runs.load(summary.workflow_id, summary.run_id)
             assert run is not None
             runs.rebuild(run).close()  # P7: the code, taken through its records, asks for the same again (ActivationError otherwise)
-
-
-def run_with_crash(world: World, at: int, *, before: bool, batches_lost: int) -> str:
-    """Run the world to its end, with the owner dying at one port call; which call that was."""
-    calls = PortCalls(at, before=before)
-    try:
-        world.start(calls)
-        world.run_until_done()
-    except Crash:
-        world.lose_process(batches_lost)
-        for _ in range(3):
-            world.step()
-        world.start()
-        world.run_until_done()
-    world.check()
-    return calls.hit
-
-
-def run_with_zombie(world: World, at: int, *, before: bool) -> str:
-    """Run the world to its end; the owner stops at one port call, another takes over, and the first goes on where it was."""
-
-    def stop(name: str) -> None:
-        world.paused.add(FIRST)
-        world.start(name=SECOND)
-        for _ in range(2 * SESSION_MS // STEP_MS):
-            world.step()
-        world.paused.remove(FIRST)
-
-    calls = PortCalls(at, before=before, then=stop)
-    world.start(calls)
-    world.run_until_done()
-    world.check()
-    return calls.hit
-
-
-FALLIBLE = frozenset({"consumer.poll", "log.request_end_offsets", "request_end_offsets.result", "log.describe_topics", "log.create_topics"})
-"""Port calls that may say LogUnavailable."""

@@ -127,6 +127,7 @@ class Node:
             return by_place
         except LogUnavailable as error:
             logger.warning("reading failed: %s; trying again", error)
+            self._reassign = True  # what the consumer had taken by then is gone with the error
             return by_place
         for record in records:
             by_place.setdefault((record.topic, record.partition), []).append(record)

@@ -26,7 +26,10 @@ def take(client: KafkaClient, records_max: int, timeout_ms: int) -> list[Any]:
     first = client.poll(timeout_ms / 1000)
     if first is None:
         return []
-    return [first, *client.consume(records_max - 1, 0)] if records_max > 1 else [first]
+    try:
+        return [first, *client.consume(records_max - 1, 0)] if records_max > 1 else [first]
+    except KafkaException:
+        return [first]  # it would be skipped otherwise; what is wrong comes with the next call
 
 
 def record(message: Any) -> Record:

@@ -1,0 +1,135 @@
+"""`make sim`: failures at every port call of every scenario, then random schedules by the thousand; prints what was run and seen.
+
+What fails is printed as the line of Python that runs it again, after the shortest schedule of its seed that still fails was looked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from os import sched_getaffinity
+from typing import TypeVar
+
+from kit.scenarios import FAILURES, SCENARIOS, calls_of
+from kit.schedule import Schedule
+
+T = TypeVar("T")
+
+CHUNK = 50
+
+
+@dataclass
+class Outcome:
+    """What some runs came to."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    seen: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Count in the outcome of others."""
+        self.runs += other.runs
+        self.seconds += other.seconds
+        self.seen.update(other.seen)
+        self.failures += other.failures
+
+
+def fail_at(name: str, failure: str, places: Iterable[int]) -> Outcome:
+    """Run a scenario once for each port call, which fails."""
+    outcome, began = Outcome(), time.process_time()
+    for at in places:
+        outcome.runs += 1
+        try:
+            hit = FAILURES[failure](SCENARIOS[name](), at)
+            outcome.seen[hit] += 1
+        except Exception as error:
+            outcome.failures.append(f"FAILURES[{failure!r}](SCENARIOS[{name!r}](), {at})  # {type(error).__name__}: {error}")
+    outcome.seconds = time.process_time() - began
+    return outcome
+
+
+def run_seeds(seeds: Iterable[int]) -> Outcome:
+    """Run a random schedule for each seed."""
+    outcome, began = Outcome(), time.process_time()
+    for seed in seeds:
+        outcome.runs += 1
+        try:
+            outcome.seen.update(Schedule(seed).run().promises.seen.keys())
+        except Exception as error:
+            steps = fewest_steps(seed, type(error))
+            outcome.failures.append(f"Schedule({seed}, steps={steps}).run()  # {type(error).__name__}: {error}")
+    outcome.seconds = time.process_time() - began
+    return outcome
+
+
+def fewest_steps(seed: int, kind: type[Exception]) -> int:
+    """The shortest schedule of this seed that fails in this way; each begins like the longer ones."""
+    steps = 1
+    longest = Schedule(seed).steps
+    while steps < longest:
+        try:
+            Schedule(seed, steps=steps).run()
+        except kind:
+            return steps
+        except Exception:  # another failure is not the one that is looked for
+            pass
+        steps = steps + 1 if steps < 30 else steps + 5
+    return longest
+
+
+def _every_call() -> Iterator[tuple[str, str, list[int]]]:
+    for name in SCENARIOS:
+        for failure in FAILURES:
+            places = list(range(1, len(calls_of(name, failure)) + 1))
+            for first in range(0, len(places), CHUNK):
+                yield name, failure, places[first : first + CHUNK]
+
+
+def _gather(what: str, outcomes: Iterable[Outcome], say: Callable[[str], None]) -> Outcome:
+    total = Outcome()
+    told = time.monotonic()
+    for outcome in outcomes:
+        total.add(outcome)
+        for failure in outcome.failures:
+            say(f"FAILED {failure}")
+        if time.monotonic() - told > 30:
+            told = time.monotonic()
+            say(f"… {total.runs} {what}, {len(total.failures)} failed")
+    say(f"{total.runs} {what}: {len(total.failures)} failed; {total.runs / max(total.seconds, 0.001) * 60:.0f} a minute and core")
+    for name, count in sorted(total.seen.items()):
+        say(f"    {count:8d}  {name}")
+    return total
+
+
+def main() -> int:
+    """Run and print; exit code 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20_000, help="how many random schedules")
+    parser.add_argument("--first-seed", type=int, default=100_000)
+    parser.add_argument("--no-port-calls", action="store_true", help="random schedules only")
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    failed = 0
+    with ProcessPoolExecutor(len(sched_getaffinity(0))) as pool:
+        if not arguments.no_port_calls:
+            calls = pool.map(fail_at, *zip(*_every_call(), strict=True))
+            failed += len(_gather("failures at port calls", calls, _say).failures)
+        end = arguments.first_seed + arguments.seeds
+        seeds = [range(first, min(first + CHUNK, end)) for first in range(arguments.first_seed, end, CHUNK)]
+        failed += len(_gather("random schedules", pool.map(run_seeds, seeds), _say).failures)
+    return 1 if failed else 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Twelve canonical workflows, each as a small world that ends by itself, and the ways in which its owner fails at one port call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from kit.ports import Crash, PortCalls, unavailable
+from kit.slow_medium import Fate
+from kit.world import FIRST, SECOND, SESSION_MS, STEP_MS, World, open_account, plain, transfer
+from perdure._log.memory.medium import Append
+from perdure_schemas.commands import CancelWorkflow, CommandBody, QueryWorkflow, SignalWorkflow, StartWorkflow, TerminateWorkflow
+from perdure_schemas.options import IdConflictPolicy, RetryOptions
+
+
+def _start(workflow_type: str, *values: object) -> StartWorkflow:
+    return StartWorkflow(workflow_type, "sim", plain(*values))
+
+
+def _world(*asked: tuple[str, CommandBody]) -> World:
+    """What is asked of one workflow comes one after the other."""
+    world = World()
+    before: Counter[str] = Counter()
+    for workflow_id, body in asked:
+        world.ask(workflow_id, body, after_ms=before[workflow_id] * 3 * STEP_MS)
+        before[workflow_id] += 1
+    return world
+
+
+def _count(number: int) -> SignalWorkflow:
+    return SignalWorkflow("count", input=plain(number))
+
+
+def transfers() -> World:
+    """Two accounts on two partitions; one transfer succeeds, one is given back."""
+    accounts = [(account, open_account()) for account in ("account-0", "account-3")]
+    return _world(*accounts, *((f"transfer-{n}", transfer("account-0", "account-3", amount)) for n, amount in enumerate((2, 13))))
+
+
+def signals_and_timers() -> World:
+    """Started by its first signal."""
+    first = StartWorkflow("SimCounter", "sim", signal=_count(1))
+    return _world(("counter-0", first), *(("counter-0", _count(number)) for number in (2, 3, 4)))
+
+
+def deposits_and_queries() -> World:
+    """An account is asked while it changes, over several of its runs."""
+    deposits = [("account-0", SignalWorkflow("deposit", input=plain(amount))) for amount in range(1, 8)]
+    return _world(("account-0", open_account()), *deposits[:4], ("account-0", QueryWorkflow("deposits_seen")), *deposits[4:])
+
+
+def chain() -> World:
+    """Continue-as-new, several times."""
+    return _world(("chain-0", _start("SimChain", 4, 0)))
+
+
+def fan_out() -> World:
+    """Eight activities and timers at once."""
+    return _world(("fan-0", _start("SimFanOut", 8)))
+
+
+def cancelled_by_client() -> World:
+    """Cleans up when it is cancelled."""
+    return _world(("careful-0", _start("SimCareful")), ("careful-0", CancelWorkflow(reason="enough")))
+
+
+def cancelled_by_workflow() -> World:
+    """The same, by a workflow of another partition."""
+    return _world(("careful-0", _start("SimCareful")), ("canceller-1", _start("SimCanceller", "careful-0")))
+
+
+def terminated_and_started_again() -> World:
+    """An id whose run is ended by the next one's start."""
+    again = StartWorkflow("SimNote", "sim", id_conflict_policy=IdConflictPolicy.TERMINATE_EXISTING)
+    return _world(("note-0", _start("SimCareful")), ("note-0", again), ("note-1", _start("SimCareful")), ("note-1", TerminateWorkflow()))
+
+
+def messages_to_whoever_is_there() -> World:
+    """Signals to open, closed and unknown workflows."""
+    briefs = [(f"brief-{number}", _start("SimBrief")) for number in (0, 1)]
+    messengers = [(f"messenger-{number}", _start("SimMessenger", ["brief-0", "brief-1", "brief-2"])) for number in (0, 1)]
+    return _world(*briefs, *messengers)
+
+
+def race() -> World:
+    """A signal that comes in time, and one that does not."""
+    return _world(("race-0", _start("SimRace")), ("race-0", _count(1)), ("race-0", _count(2)), ("race-1", _start("SimRace")))
+
+
+def impatient() -> World:
+    """Results that come in time."""
+    return _world(*((f"impatient-{number}", _start("SimImpatient")) for number in (0, 1)))
+
+
+def stubborn() -> World:
+    """Runs that fail and are retried as new ones."""
+    retry = RetryOptions(initial_interval_ms=100, backoff_coefficient=1.0, maximum_interval_ms=100, maximum_attempts=5)
+    return _world(("stubborn-0", StartWorkflow("SimStubborn", "sim", retry_options=retry)))
+
+
+SCENARIOS: dict[str, Callable[[], World]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        transfers,
+        signals_and_timers,
+        deposits_and_queries,
+        chain,
+        fan_out,
+        cancelled_by_client,
+        cancelled_by_workflow,
+        terminated_and_started_again,
+        messages_to_whoever_is_there,
+        race,
+        impatient,
+        stubborn,
+    )
+}
+
+FALLIBLE = frozenset({"consumer.poll", "log.request_end_offsets", "request_end_offsets.result", "log.describe_topics", "log.create_topics"})
+"""Port calls that may say LogUnavailable. That an append failed is told later; see SlowMedium."""
+
+
+def run_with_crash(world: World, at: int, *, before: bool, batches_lost: int) -> str:
+    """Run the world to its end, with the owner dying at one port call; which call that was."""
+    calls = PortCalls(at, before=before)
+    try:
+        world.start(calls)
+        world.run_until_done()
+    except Crash:
+        world.lose_process(batches_lost)
+        for _ in range(3):
+            world.step()
+        world.start()
+        world.run_until_done()
+    world.check()
+    return calls.hit
+
+
+def run_with_zombie(world: World, at: int, *, before: bool) -> str:
+    """Run the world to its end; the owner stops at one port call, another takes over, and the first goes on where it was."""
+
+    def stop(_name: str) -> None:
+        world.paused.add(FIRST)
+        world.start(name=SECOND)
+        for _ in range(2 * SESSION_MS // STEP_MS):
+            world.step()
+        world.paused.remove(FIRST)
+
+    calls = PortCalls(at, before=before, then=stop)
+    world.start(calls)
+    world.run_until_done()
+    world.check()
+    return calls.hit
+
+
+def run_with_error(world: World, at: int, *, before: bool) -> str:
+    """Run the world to its end; one call that may fail does, `before` it was executed or after."""
+    calls = PortCalls(at, before=before, then=unavailable, only=FALLIBLE)
+    world.start(calls)
+    world.run_until_done()
+    world.check()
+    return calls.hit
+
+
+def run_with_failed_append(world: World, at: int, fate: Fate) -> str:
+    """Run the world to its end; one append of the owner is reported as failed, and landed or not."""
+    world.medium.fate = appends = _AppendCounter(at, fate)
+    world.start()
+    world.run_until_done()
+    world.check()
+    return appends.names[at - 1] if len(appends.names) >= at else ""
+
+
+class _AppendCounter:
+    """Gives the append number `at` its fate."""
+
+    def __init__(self, at: int = 0, fate: Fate = Fate.LANDS) -> None:
+        self.at = at
+        self.fate = fate
+        self.names: list[str] = []
+
+    def __call__(self, append: Append) -> Fate:
+        self.names.append(append.topic)
+        return self.fate if len(self.names) == self.at else Fate.LANDS
+
+
+FAILURES: dict[str, Callable[[World, int], str]] = {
+    "crash_before": lambda world, at: run_with_crash(world, at, before=True, batches_lost=at % 4),
+    "crash_after": lambda world, at: run_with_crash(world, at, before=False, batches_lost=at % 4),
+    "stop_before": lambda world, at: run_with_zombie(world, at, before=True),
+    "stop_after": lambda world, at: run_with_zombie(world, at, before=False),
+    "error_before": lambda world, at: run_with_error(world, at, before=True),
+    "error_after": lambda world, at: run_with_error(world, at, before=False),
+    "append_lost": lambda world, at: run_with_failed_append(world, at, Fate.LOST),
+    "append_untold": lambda world, at: run_with_failed_append(world, at, Fate.UNTOLD),
+}
+
+
+def calls_of(name: str, failure: str) -> list[str]:
+    """The calls of an undisturbed run that a failure can hit."""
+    world = SCENARIOS[name]()
+    calls = PortCalls(only=FALLIBLE if failure.startswith("error") else None)
+    world.medium.fate = appends = _AppendCounter()
+    world.start(calls)
+    world.run_until_done()
+    world.check()
+    return appends.names if failure.startswith("append") else calls.names
