@@ -10,9 +10,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from perdure._log.errors import LogClosed, LogError, LogUnavailable
 from perdure._log.kafka.admin import KafkaAdmin
+from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.consumer import record, take
 from perdure._log.kafka.errors import Trouble, log_error
-from perdure._log.kafka.settings import Settings, logger
+from perdure._log.kafka.settings import Settings
 from perdure._log.port import Record
 
 _LEAVE_TIMEOUT_S = 5.0
