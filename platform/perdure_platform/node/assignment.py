@@ -34,6 +34,8 @@ from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
 
+END_TIMEOUT_MS = 5_000
+
 
 class Stage(Enum):
     """Where a partition is on its way."""
@@ -147,13 +149,19 @@ class AssignedPartition:
         self.stage = Stage.STOPPED
 
     def out_of_range(self, error: OffsetOutOfRange) -> None:
-        """Reading failed: what should be there is not (B1, B4)."""
-        self._stop(
-            LogCorrupt(
-                f"{error}. Records that this partition needs are gone, or its store is ahead of the log: "
-                "nothing is skipped. See the runbook"
-            )
-        )
+        """Reading failed: what should be there is not. A store that was found ahead of the log is rebuilt; records that are gone, or go
+        under a leading owner, stop the partition (B1)."""
+        place = (self._history, self.topics.partition)
+        try:
+            end = self._around.log.end_offsets([place], END_TIMEOUT_MS)[place]
+        except LogUnavailable as unavailable:
+            logger.warning("partition %d: %s; trying again", self.topics.partition, unavailable, extra=self._extra())
+            self._retire()
+            return
+        if error.topic == self._history and self.stage is Stage.REBUILDING and self._opened_at > end:
+            self._set_store_aside(_ahead(self._opened_at, end))
+        else:
+            self._stop(LogCorrupt(f"{error}. Records that this partition needs are gone: nothing is skipped. See the runbook"))
 
     # -- the steps
 
@@ -206,12 +214,12 @@ class AssignedPartition:
         ends = self._end_request.result()
         if ends is None:
             return
-        end = ends[self._history, self.topics.partition]
-        if self._opened_at > end:
-            raise StoreDamaged(f"it is at offset {self._opened_at}, ahead of the log, which ends at {end}")
+        topics, around = self.topics, self._around
+        end = ends[self._history, topics.partition]
+        if self._opened_at > end:  # reading from there fails as well, and either may be noticed first
+            raise StoreDamaged(_ahead(self._opened_at, end))
         if self._rebuild.next_offset < end:
             return
-        topics, around = self.topics, self._around
         assert self._clock is not None
         self._clock.observe(self._applier.positions.time_ms)
         self._claiming = Claiming(
@@ -248,6 +256,7 @@ class AssignedPartition:
             self.topics.partition_count,
             around.lanes,
             around.task_topics.partitions,
+            around.task_topics.forget,
             self._applier.positions.released,
         )
         parts = Parts(
@@ -305,8 +314,7 @@ class AssignedPartition:
             kept,
             extra=self._extra(),
         )
-        self._wait_until_ms = 0.0
-        self.stage = Stage.WAITING
+        self._retire()  # not at once: what is written next may be damaged as well
 
     def _stop(self, error: Exception) -> None:
         logger.error("partition %d stopped: %s", self.topics.partition, error, extra=self._extra())
@@ -331,3 +339,10 @@ class AssignedPartition:
     def _extra(self) -> dict[str, object]:
         claim = self.owner.claim.claim_number if self.owner is not None else 0
         return {"partition": self.topics.partition, "namespace": self.topics.namespace, "claim_number": claim}
+
+
+def _ahead(offset: int, end: int) -> str:
+    return (
+        f"it is at offset {offset}, ahead of the log, which ends at {end}: if this is the log that it was made from, the log has lost "
+        "its newest records, and with them what was acknowledged there; see the runbook"
+    )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from perdure._log.errors import TopicNotFound
-from perdure._log.port import Log
-from perdure_platform.partition.rebuild import Topics
-from perdure_schemas.errors import PerdureError
+import time
+from contextlib import suppress
+
+from perdure._log.errors import LogUnavailable, TopicNotFound
+from perdure._log.port import Log, Record, TopicPartition
+from perdure_platform.partition.rebuild import Topics, check_claim
+from perdure_schemas.codec import decode_history
+from perdure_schemas.errors import CodecError, PerdureError
+from perdure_schemas.history import Claim
 from perdure_schemas.topics import commands_topic, history_topic, namespace_topics, task_topic, tasks_topic
 
 _AUDITED = {
@@ -31,7 +36,11 @@ def ensure_namespace(log: Log, namespace: str, timeout_ms: int = 30_000) -> None
 
 
 def describe_namespace(log: Log, namespace: str, timeout_ms: int = 30_000) -> tuple[int, str, str]:
-    """Partition count and the ids of the commands and history topics. Raises NamespaceNotFound, TopicsUnsafe."""
+    """Partition count and the ids of the commands and history topics.
+
+    Raises NamespaceNotFound, TopicsUnsafe; LogCorrupt where these are not the topics, or the number of partitions, that a claim names.
+    """
+    deadline = time.monotonic() + timeout_ms / 1000
     names = [spec.name for spec in namespace_topics(namespace, 1)]
     found = log.describe_topics(names, timeout_ms)
     missing = [name for name in names if name not in found]
@@ -56,7 +65,35 @@ def describe_namespace(log: Log, namespace: str, timeout_ms: int = 30_000) -> tu
                     "Set it back before anything is lost, for example with: "
                     f"kafka-configs --alter --entity-type topics --entity-name {topic.name} --add-config {setting}={wanted}"
                 )
-    return commands.partitions, commands.topic_id, history.topic_id
+    described = (commands.partitions, commands.topic_id, history.topic_id)
+    _compare_with_first_claim(log, namespace, described, max(1, round((deadline - time.monotonic()) * 1000)))
+    return described
+
+
+def _compare_with_first_claim(log: Log, namespace: str, described: tuple[int, str, str], timeout_ms: int) -> None:
+    """A partition that was added has no claim to disagree with, and would take ids that live in others: one claim speaks for all."""
+    places = [(history_topic(namespace), partition) for partition in range(described[0])]
+    starts, ends = log.start_offsets(places, timeout_ms), log.end_offsets(places, timeout_ms)
+    first = next((place for place in places if starts[place] < ends[place]), None)
+    if first is None:
+        return
+    record = _read_one(log, first, starts[first], timeout_ms)
+    with suppress(CodecError):  # its own partition stops there
+        if isinstance(claim := decode_history(record.value), Claim):
+            check_claim(partition_topics(namespace, first[1], described), claim, record.offset)
+
+
+def _read_one(log: Log, place: TopicPartition, offset: int, timeout_ms: int) -> Record:
+    deadline = time.monotonic() + timeout_ms / 1000
+    consumer = log.consumer()
+    try:
+        consumer.assign({place: offset})
+        while (left_ms := round((deadline - time.monotonic()) * 1000)) > 0:
+            if records := consumer.poll(1, left_ms):
+                return records[0]
+    finally:
+        consumer.close()
+    raise LogUnavailable(f"{log.url}: {place[0]}[{place[1]}] did not give the record at offset {offset} in {timeout_ms} ms")
 
 
 def partition_topics(namespace: str, partition: int, described: tuple[int, str, str]) -> Topics:

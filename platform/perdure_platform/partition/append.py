@@ -17,6 +17,9 @@ from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.history import AddressedReply, AppliedOffset, Claim, ClaimedRecord, CommitRecord, Mark, PositionRecord
 from perdure_schemas.live import LiveState
 
+DEAD_LETTER_BYTES = 1024 * 1024
+"""A record with so much takes no further dead letter."""
+
 
 class Appender:
     """Numbers and sends the records of one claim. `send` queues bytes on the history topic under a key."""
@@ -56,17 +59,22 @@ class Appender:
         self._hold(record, decision.workflow_id, tuple((run.before, run.state) for run in decision.runs))
 
     def add_dead_letters(self, dead_letters: Sequence[DeadLetter], now_ms: int, released: int) -> None:
-        """Append a record whose effect is that these go to the dead letters."""
-        record = CommitRecord(
-            claim_number=self._claim.claim_number,
-            claim_id=self._claim.claim_id,
-            sequence=self._next(),
-            time_ms=now_ms,
-            released=released,
-            command_offsets=tuple(letter.source_offset for letter in dead_letters),
-            dead_letters=tuple(dead_letters),
-        )
-        self._hold(record, "", ())
+        """Append records whose effect is that these go to the dead letters."""
+        some: list[DeadLetter] = []
+        for at, letter in enumerate(dead_letters, 1):
+            some.append(letter)
+            if at == len(dead_letters) or sum(len(one.value) for one in some) > DEAD_LETTER_BYTES:
+                record = CommitRecord(
+                    claim_number=self._claim.claim_number,
+                    claim_id=self._claim.claim_id,
+                    sequence=self._next(),
+                    time_ms=now_ms,
+                    released=released,
+                    command_offsets=tuple(one.source_offset for one in some),
+                    dead_letters=tuple(some),
+                )
+                self._hold(record, "", ())
+                some = []
 
     def end_turn(self, watermark: int, marks: dict[str, Mark]) -> bool:
         """Send what is held, with the turn's watermark and marks; whether there was anything."""

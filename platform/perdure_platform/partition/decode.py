@@ -9,13 +9,22 @@ from perdure_schemas.commands import Command, DescribePartition, ListWorkflows
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.errors import CodecError, LimitExceeded, LogCorrupt
 from perdure_schemas.headers import TRACE_PARENT
-from perdure_schemas.limits import check_id
+from perdure_schemas.limits import ID_BYTES_MAX, check_id
 from perdure_schemas.placement import partition_of
 
 FORMAT_LEVEL = 1
 """The highest format level that this build reads (design.md 10)."""
 
+DEAD_LETTER_VALUE_BYTES_MAX = 4 * 1024 * 1024
+"""What a dead letter keeps of a record; it must fit, with more around it, into a record of history. The rest is in the commands topic."""
+
 _OF_THE_PARTITION = (ListWorkflows, DescribePartition)
+
+NAME_LENGTH_MAX = 64 * 1024
+"""Characters. Names that are too long for us (1,000 bytes) but not for a record are refused by their handlers, with an answer."""
+
+_NAMES = ("run_id", "first_execution_run_id", "workflow_type", "task_queue", "name", "query_type", "nonce")
+"""Fields of commands that answers and records repeat."""
 
 
 class UnknownFormat(LogCorrupt):
@@ -35,6 +44,8 @@ def decode(record: Record, partition_count: int, now_ms: int) -> Arrived | DeadL
                 f"and this build reads {FORMAT_LEVEL}: run a newer build"
             )
         return dead_letter(record, "unknown_format", f"format level {command.format_level} is above {FORMAT_LEVEL}", now_ms)
+    if (long := _long_name(command)) is not None:
+        return dead_letter(record, "oversized", f"its {long[0]} has {long[1]} characters; at most {NAME_LENGTH_MAX} are allowed", now_ms)
     if not isinstance(command.body, _OF_THE_PARTITION):
         try:
             check_id("workflow id", command.workflow_id)
@@ -48,7 +59,19 @@ def decode(record: Record, partition_count: int, now_ms: int) -> Arrived | DeadL
 
 def dead_letter(record: Record, reason: str, message: str, now_ms: int) -> DeadLetter:
     """What operators see of a record that could not be used."""
-    return DeadLetter(record.topic, record.partition, record.offset, reason, message, record.key or b"", record.value, now_ms)
+    key, value = (record.key or b"")[: 4 * ID_BYTES_MAX], record.value[:DEAD_LETTER_VALUE_BYTES_MAX]
+    if len(value) < len(record.value):
+        message = f"{message} (the first {len(value):,} of its {len(record.value):,} bytes are kept here)"
+    return DeadLetter(record.topic, record.partition, record.offset, reason, message, key, value, now_ms)
+
+
+def _long_name(command: Command) -> tuple[str, int] | None:
+    """The first name in the command that is longer than an answer or a record could repeat, and its length."""
+    names = [(name, getattr(command.body, name, "")) for name in _NAMES]
+    if (request := command.request) is not None:
+        names.append(("request id", request.request_id))
+        names.append(("client id", request.reply_to.client_id if request.reply_to is not None else ""))
+    return next(((name, len(value)) for name, value in names if len(value) > NAME_LENGTH_MAX), None)
 
 
 def trace_parent(record: Record) -> str:

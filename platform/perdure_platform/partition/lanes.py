@@ -6,13 +6,16 @@ that is unacknowledged goes again, in log order, through a new one (R8); tasks a
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from perdure._log.errors import LogBusy
+from perdure._log.errors import LogBusy, LogError, RecordTooLarge
 from perdure._log.port import Delivery, Headers, Log
+
+_logger = logging.getLogger("perdure.owner")
 
 
 class EffectOwner(Protocol):
@@ -46,6 +49,7 @@ class Lanes:
         self._commands = log.producer(Delivery.ORDERED)
         self._others = log.producer(Delivery.PIPELINED)
         self._waiting: tuple[deque[_Queued], deque[_Queued], deque[_Queued]] = (deque(), deque(), deque())
+        self._refused: list[tuple[object, LogError]] = []
         self.on_history_failed: list[Callable[[Exception], None]] = []
         self.on_commands_failed: list[Callable[[Exception], None]] = []
 
@@ -77,6 +81,13 @@ class Lanes:
 
     def turn(self) -> None:
         """Hand out what was acknowledged or failed."""
+        refused, self._refused = self._refused, []
+        for token, error in refused:
+            if isinstance(token, EffectToken):
+                token.owner.failed(token.offset, token.index, error)
+            else:
+                for told in list(self.on_history_failed):
+                    told(error)
         _, failures = self._history.poll()
         if failures:
             self._history.drop()
@@ -120,6 +131,9 @@ class Lanes:
                 producer.append(topic, partition, key, value, headers, token)
             except LogBusy:
                 return
+            except RecordTooLarge as error:  # limits are checked where records are decided, so this is a defect; it ends nobody
+                _logger.error("a record for %s[%d] was not appended: %s", topic, partition, error)
+                self._refused.append((token, error))
             waiting.popleft()
 
     @staticmethod

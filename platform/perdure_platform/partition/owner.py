@@ -98,11 +98,11 @@ class PartitionOwner:
         now_ms = self._clock.now_ms()
         inputs, dead_letters = self._decode(commands, now_ms)  # 1
         self._add_due(inputs, now_ms)
-        if dead_letters:
-            self._appender.add_dead_letters(dead_letters, now_ms, self._releaser.released)
         for workflow_id, arrived in inputs.items():  # each run once
             for batch in self._cut(arrived):
                 self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
+        # Last: what stood before the turn's other records would be there twice if only a part of the turn landed.
+        self._appender.add_dead_letters(dead_letters, now_ms, self._releaser.released)
         self._end_turn(now_ms)
 
     def _settle(self, history: Sequence[Record]) -> None:

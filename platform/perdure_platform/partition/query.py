@@ -7,6 +7,7 @@ when the barrier opens, so they are confirmed as they stand.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from perdure._replay.host import ActivationError, QueryError
@@ -14,6 +15,7 @@ from perdure_platform.partition.apply import summary
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.decide import ActivationDeferred
 from perdure_platform.partition.transition.draft import Answer
+from perdure_platform.partition.transition.sizes import failure_bytes, shortened
 from perdure_platform.partition.transition.state import ActivityState, RunState
 from perdure_platform.partition.transition.workflow import closed_reply
 from perdure_platform.store.port import Store
@@ -21,7 +23,9 @@ from perdure_platform.store.tables import Tables, digest
 from perdure_platform.store.visibility import FilterError, parse_filter
 from perdure_schemas import commands, replies
 from perdure_schemas.commands import Command, ReplyAddress
+from perdure_schemas.errors import LimitExceeded
 from perdure_schemas.events import CloseEvent, ResultWaiter
+from perdure_schemas.limits import check_payloads
 from perdure_schemas.options import QueryRejectCondition, WorkflowStatus
 from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import RefusalCode, Refused, ReplyBody
@@ -29,8 +33,11 @@ from perdure_schemas.replies import RefusalCode, Refused, ReplyBody
 ROWS_PER_PAGE_MAX = 2_000
 """Rows that one list page looks at, matching or not, so that a rare match does not hold up the partition."""
 
-HISTORY_PAGE_BYTES = 1024 * 1024
-"""A page of history ends with the record that passes this."""
+FILTER_LENGTH_MAX = 64 * 1024
+"""Characters of a list filter."""
+
+PAGE_BYTES = 1024 * 1024
+"""A page ends before the record, or the run, that would pass this, unless that stands alone; a reply must fit into a record."""
 
 
 class Partition(Protocol):
@@ -85,7 +92,8 @@ class Reader:
             case commands.ListWorkflows():
                 self._send(address, command, self._list(body))
             case commands.DescribePartition():
-                self._send(address, command, self._partition.describe(digest(self._store) if body.with_digest else ""))
+                described = self._partition.describe(digest(self._store) if body.with_digest else "")
+                self._send(address, command, replace(described, open_runs=self._tables.open_runs()))
             case _:
                 raise TypeError(f"{type(body).__name__} is not a read")
 
@@ -108,16 +116,21 @@ class Reader:
             why = f": {run.activation_failure.failure.message}" if run.activation_failure is not None else " yet"
             return Refused(RefusalCode.NOT_READY, f"the code of workflow {workflow_id!r} has not run{why}", workflow_id, run.run_id)
         try:
-            return replies.QueryAnswered(self._ask_code(run, query))
+            result = self._ask_code(run, query)
+            check_payloads(f"result of query {query.query_type!r}", result)
+            return replies.QueryAnswered(result)
+        except LimitExceeded as error:
+            return Refused(RefusalCode.LIMIT_EXCEEDED, str(error), workflow_id, run.run_id)
         except QueryError as error:
-            return Refused(RefusalCode.QUERY_FAILED, str(error), workflow_id, run.run_id, failure=error.failure)
+            failure = shortened(error.failure)
+            return Refused(RefusalCode.QUERY_FAILED, failure.message, workflow_id, run.run_id, failure=failure)
         except ActivationError as error:
             return Refused(
                 RefusalCode.NOT_READY,
-                f"the code of workflow {workflow_id!r} is blocked: {error}",
+                f"the code of workflow {workflow_id!r} is blocked: {shortened(error.failure).message}",
                 workflow_id,
                 run.run_id,
-                failure=error.failure,
+                failure=shortened(error.failure),
             )
         except ActivationDeferred:
             return Refused(RefusalCode.NOT_READY, f"workflow {workflow_id!r} is being recorded; ask again", workflow_id, run.run_id)
@@ -163,7 +176,7 @@ class Reader:
         failing = run.activation_failure
         return replies.WorkflowDescribed(
             summary(run),
-            tuple(_pending_activity(activity) for activity in run.activities.values()),
+            _pending_activities(run),
             len(run.timers),
             failing.failure if failing is not None else None,
             failing.attempt if failing is not None else 0,
@@ -181,29 +194,43 @@ class Reader:
         found = False
         for stored, transition in self._runs.transitions(workflow_id, run_id):
             found = True
+            if page and size_bytes + stored.size_bytes > PAGE_BYTES:
+                return replies.HistoryPage(run_id, tuple(page), page[-1].event_id + 1, closed)
             closed = closed or any(isinstance(event, CloseEvent) for event in (*transition.inbound, *transition.produced))
             for event_id, event in enumerate((*transition.inbound, *transition.produced), transition.first_event_id):
                 if event_id >= body.first_event_id and len(page) < body.events_max:
                     page.append(replies.HistoryEvent(event_id, stored.record.time_ms, event))
-            size_bytes += stored.size_bytes
-            if page and (len(page) >= body.events_max or size_bytes > HISTORY_PAGE_BYTES):
+            if page and len(page) >= body.events_max:
                 return replies.HistoryPage(run_id, tuple(page), page[-1].event_id + 1, closed)
+            size_bytes += stored.size_bytes if page else 0
         if not found:
             return _no_run(workflow_id, run_id)
         return replies.HistoryPage(run_id, tuple(page), 0, closed)
 
     def _list(self, body: commands.ListWorkflows) -> ReplyBody:
+        if len(body.query) > FILTER_LENGTH_MAX:
+            return Refused(RefusalCode.INVALID, f"the filter has {len(body.query)} characters; at most {FILTER_LENGTH_MAX} are allowed")
         try:
             wanted = parse_filter(body.query)
         except FilterError as error:
             return Refused(RefusalCode.INVALID, str(error))
         found: list[replies.RunSummary] = []
+        size_bytes = 0
         for count, (key, row) in enumerate(self._tables.summaries(body.page_token)):
             if len(found) >= body.page_size or count >= ROWS_PER_PAGE_MAX:
                 return replies.WorkflowsListed(tuple(found), key)
             if wanted.matches(row):
+                size_bytes += _size_bytes(row)
+                if found and size_bytes > PAGE_BYTES:
+                    return replies.WorkflowsListed(tuple(found), key)
                 found.append(row)
         return replies.WorkflowsListed(tuple(found))
+
+
+def _size_bytes(row: replies.RunSummary) -> int:
+    """Roughly how large a row is on the wire."""
+    named = (*row.memo.items(), *row.search_attributes.items())
+    return 250 + len(row.workflow_id + row.workflow_type + row.task_queue) + sum(len(name) + value.size_bytes for name, value in named)
 
 
 def _no_run(workflow_id: str, run_id: str) -> Refused:
@@ -215,6 +242,18 @@ def _is_rejected(run: RunState, condition: QueryRejectCondition) -> bool:
     if run.is_open or condition is QueryRejectCondition.NONE:
         return False
     return condition is QueryRejectCondition.NOT_OPEN or run.status is not WorkflowStatus.COMPLETED
+
+
+def _pending_activities(run: RunState) -> tuple[replies.PendingActivity, ...]:
+    """Every open activity; details and failures only of the first ones, where all of them would not fit into a reply."""
+    pending: list[replies.PendingActivity] = []
+    size_bytes = 0
+    for activity in run.activities.values():
+        size_bytes += sum(payload.size_bytes for payload in activity.heartbeat_details) + failure_bytes(activity.last_failure)
+        if pending and size_bytes > PAGE_BYTES:
+            activity = replace(activity, heartbeat_details=(), last_failure=None)
+        pending.append(_pending_activity(activity))
+    return tuple(pending)
 
 
 def _pending_activity(activity: ActivityState) -> replies.PendingActivity:

@@ -54,7 +54,7 @@ class Rebuild:
             changes: tuple[RunChange, ...] = ()
             if verdict is Verdict.LIVE:
                 if isinstance(history, Claim):
-                    self._check_claim(history, record.offset)
+                    check_claim(self._topics, history, record.offset)
                     self.claims.append(record.timestamp_ms)
                 elif isinstance(history, CommitRecord):
                     changes = tuple(self._fold(transition, history.time_ms) for transition in history.transitions)
@@ -75,20 +75,21 @@ class Rebuild:
         self.events += len(transition.inbound) + len(transition.produced)
         return before, after
 
-    def _check_claim(self, claim: Claim, offset: int) -> None:
-        topics = self._topics
-        if claim.partition_count != topics.partition_count:
+
+def check_claim(topics: Topics, claim: Claim, offset: int) -> None:
+    """Raise LogCorrupt unless `claim` was made for these very topics and this number of partitions (R17)."""
+    if claim.partition_count != topics.partition_count:
+        raise LogCorrupt(
+            f"namespace {topics.namespace!r} was made with {claim.partition_count} partitions (claim at offset {offset}), "
+            f"but its topics have {topics.partition_count}: partitions cannot be added to a namespace; "
+            "restore the topics, or make a new namespace"
+        )
+    for what, claimed, actual in (
+        ("history", claim.history_topic_id, topics.history_topic_id),
+        ("commands", claim.commands_topic_id, topics.commands_topic_id),
+    ):
+        if claimed != actual:
             raise LogCorrupt(
-                f"namespace {topics.namespace!r} was made with {claim.partition_count} partitions (claim at offset {offset}), "
-                f"but its topics have {topics.partition_count}: partitions cannot be added to a namespace; "
-                "restore the topics, or make a new namespace"
+                f"the {what} topic of namespace {topics.namespace!r} is not the one that its claims name ({claimed}, now {actual}): "
+                "it was deleted and made anew, or restored from elsewhere. See the runbook before you go on"
             )
-        for what, claimed, actual in (
-            ("history", claim.history_topic_id, topics.history_topic_id),
-            ("commands", claim.commands_topic_id, topics.commands_topic_id),
-        ):
-            if claimed != actual:
-                raise LogCorrupt(
-                    f"the {what} topic of namespace {topics.namespace!r} is not the one that its claims name ({claimed}, now {actual}): "
-                    "it was deleted and made anew, or restored from elsewhere. See the runbook before you go on"
-                )

@@ -6,6 +6,7 @@ or an answer is the only effect that may be given up (its reader asks again); a 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from perdure_schemas.placement import partition_of, slot_of
 from perdure_schemas.replies import Reply
 from perdure_schemas.topics import commands_topic, dead_letters_topic, replies_topic, tasks_topic
 
+_logger = logging.getLogger("perdure.owner")
+
 _PERMANENT = (LogMisconfigured, LogUnauthorized, RecordTooLarge)
 
 
@@ -34,7 +37,8 @@ class _Record:
 
 
 class Releaser:
-    """For one partition under one claim. `queue_partitions` says how many partitions a queue's topic has, making it if need be."""
+    """For one partition under one claim. `queue_partitions` says how many partitions a queue's topic has, making it if need be;
+    `forget_queue` makes it look again."""
 
     def __init__(
         self,
@@ -42,12 +46,14 @@ class Releaser:
         partition_count: int,
         lanes: Lanes,
         queue_partitions: Callable[[str], int],
+        forget_queue: Callable[[str], None],
         released: int,
     ) -> None:
         self._namespace = namespace
         self._partition_count = partition_count
         self._lanes = lanes
         self._queue_partitions = queue_partitions
+        self._forget_queue = forget_queue
         self._commands_topic = commands_topic(namespace)
         self._replies_topic = replies_topic(namespace)
         self._open: deque[_Record] = deque()
@@ -105,7 +111,10 @@ class Releaser:
             self._send(offset, index, effect)
             return
         if isinstance(effect, DispatchTask):
+            self._forget_queue(effect.task.task_queue)
             self._park(effect, error)
+        else:
+            _logger.error("an effect of the record at offset %d is given up: %s", offset, error)
         self.acknowledged(offset, index)
 
     def close(self) -> None:
@@ -161,6 +170,7 @@ class Releaser:
     def _park(self, effect: DispatchTask, error: Exception) -> None:
         task = effect.task
         reason = f"queue {task.task_queue!r} cannot be written: {error}"
+        _logger.warning("an activity of workflow %r waits, and is tried again: %s", task.workflow_id, reason)
         self.undeliverable.append((task.workflow_id, TaskUndeliverable(task.run_id, task.scheduled_event_id, task.attempt, reason)))
 
     def _resend_commands(self, _error: Exception) -> None:

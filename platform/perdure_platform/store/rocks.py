@@ -43,6 +43,9 @@ BLOCK_CACHE_BYTES = 64 * 1024 * 1024
 OPEN_FILES_MAX = 64
 """Per partition, so that many partitions do not use up the process' descriptors."""
 
+SET_ASIDE_MAX = 3
+"""Doubtful stores that are kept per partition, the newest: enough to find a cause, and a bad disk does not fill a good one."""
+
 _SURROUNDINGS = ("No space left", "Too many open files", "Permission denied", "Read-only file system", "Disk quota", "File too large")
 """What RocksDB says when it is not the store that is broken: rebuilding in the same place would end in the same way."""
 
@@ -200,17 +203,19 @@ class RocksStores:
         return RocksStore(self._place(partition), self._cache)
 
     def set_aside(self, partition: int, reason: str) -> str:
-        """Rename the directory to the first free `partition-<n>.aside-<m>`; the reason is kept in it."""
+        """Rename the directory to `partition-<n>.aside-<m>`, with the reason in it, and delete all but the newest of them."""
         place = self._place(partition)
-        number = 1
-        while (aside := place.with_name(f"{place.name}.aside-{number}")).exists():
-            number += 1
+        numbers = (aside.name.removeprefix(f"{place.name}.aside-") for aside in self._directory.glob(f"{place.name}.aside-*"))
+        older = sorted(int(number) for number in numbers if number.isdecimal())
+        aside = _aside(place, older[-1] + 1 if older else 1)
         try:
             if place.exists():
                 place.rename(aside)
                 (aside / "WHY").write_text(reason + "\n", encoding="utf-8")
         except OSError as error:
             raise _unavailable(place, error) from error
+        for number in older[: 1 - SET_ASIDE_MAX]:
+            shutil.rmtree(_aside(place, number), ignore_errors=True)
         return str(aside)
 
     def remove(self, partition: int) -> None:
@@ -219,6 +224,10 @@ class RocksStores:
 
     def _place(self, partition: int) -> Path:
         return self._directory / f"partition-{partition}"
+
+
+def _aside(place: Path, number: int) -> Path:
+    return place.with_name(f"{place.name}.aside-{number}")
 
 
 def _options(cache: Cache) -> Options:

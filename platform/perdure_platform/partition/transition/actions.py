@@ -16,7 +16,7 @@ from perdure_platform.partition.transition.draft import Draft
 from perdure_schemas import events
 from perdure_schemas.errors import LimitExceeded
 from perdure_schemas.failure import ApplicationFailureInfo, Failure
-from perdure_schemas.limits import PENDING_ACTIVITIES_MAX, PENDING_EXTERNAL_MAX, check_id, check_payloads
+from perdure_schemas.limits import ID_BYTES_MAX, PENDING_ACTIVITIES_MAX, PENDING_EXTERNAL_MAX, check_id, check_payloads
 from perdure_schemas.options import RetryOptions
 
 
@@ -80,12 +80,16 @@ def _cancel_timer(draft: Draft, action: actions.CancelTimer) -> None:
 
 
 def _record_marker(draft: Draft, action: actions.RecordMarker) -> None:
+    for name, value in action.details.items():
+        if len(value) > ID_BYTES_MAX:
+            raise LimitExceeded(f"the {name} of a {action.marker_name} has {len(value)} characters; at most {ID_BYTES_MAX} are allowed")
     draft.produce(events.MarkerRecorded(action.marker_name, action.details))
 
 
 def _signal_external(draft: Draft, action: actions.SignalExternalWorkflow) -> None:
     check_id("workflow id to signal", action.workflow_id)
     check_id("signal name", action.signal_name)
+    _check_run_id(action.run_id)
     check_payloads(f"input of signal {action.signal_name!r}", action.input)
     _check_pending("signals", len(draft.run.state.external_signals))
     draft.produce(
@@ -95,8 +99,14 @@ def _signal_external(draft: Draft, action: actions.SignalExternalWorkflow) -> No
 
 def _cancel_external(draft: Draft, action: actions.CancelExternalWorkflow) -> None:
     check_id("workflow id to cancel", action.workflow_id)
+    _check_run_id(action.run_id)
     _check_pending("cancel requests", len(draft.run.state.external_cancels))
     draft.produce(events.RequestCancelExternalWorkflowExecutionInitiated(action.workflow_id, action.run_id, action.reason))
+
+
+def _check_run_id(run_id: str) -> None:
+    if run_id:
+        check_id("run id", run_id)
 
 
 def _check_pending(what: str, count: int) -> None:

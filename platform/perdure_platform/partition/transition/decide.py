@@ -10,6 +10,7 @@ from perdure_platform.partition.transition import activity, deadlines
 from perdure_platform.partition.transition.actions import perform, refusal
 from perdure_platform.partition.transition.draft import Arrived, Context, Decision, Draft, Due, Input, TakenOver, TaskUndeliverable
 from perdure_platform.partition.transition.handlers import HANDLERS
+from perdure_platform.partition.transition.sizes import shortened
 from perdure_platform.partition.transition.state import RunState
 from perdure_schemas import notes
 from perdure_schemas.limits import COMMIT_RECORD_BYTES_MAX
@@ -104,4 +105,4 @@ def _note_failure(draft: Draft, error: ActivationError) -> None:
         delay_ms = min(ACTIVATION_RETRY_FIRST_MS << (attempt - 1), ACTIVATION_RETRY_MAX_MS)
     else:
         delay_ms = ACTIVATION_RETRY_IDLE_MS
-    draft.note(notes.ActivationFailed(attempt, error.failure, draft.now_ms + delay_ms))
+    draft.note(notes.ActivationFailed(attempt, shortened(error.failure), draft.now_ms + delay_ms))

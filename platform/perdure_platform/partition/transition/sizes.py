@@ -7,10 +7,16 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from perdure_schemas.events import Event, MarkerRecorded
-from perdure_schemas.failure import Failure
+from perdure_schemas.failure import ApplicationFailureInfo, Failure
 
 EVENT_BYTES = 256
 """An allowance for everything of an event that is not payload."""
+
+FAILURE_BYTES_MAX = 1024 * 1024
+"""A failure of an activation or of a query above this is shortened: it is a report, and must fit beside what is reported on."""
+
+SHORT_TEXT = 4_000
+"""Characters that are kept of each of its texts then."""
 
 _PAYLOADS = ("input", "result")
 _MAPS = ("header", "memo", "search_attributes")
@@ -48,11 +54,12 @@ def _size(event: Event) -> int:
         for key, payload in mapping.items():
             size += len(key) + payload.size_bytes
     for name in failures:
-        size += _failure_size(getattr(event, name))
+        size += failure_bytes(getattr(event, name))
     return size
 
 
-def _failure_size(failure: Failure | None) -> int:
+def failure_bytes(failure: Failure | None) -> int:
+    """Roughly how large a failure is, with its causes."""
     size = 0
     while failure is not None:
         size += EVENT_BYTES + 4 * (len(failure.message) + len(failure.stack_trace))
@@ -60,3 +67,13 @@ def _failure_size(failure: Failure | None) -> int:
             size += payload.size_bytes
         failure = failure.cause
     return size
+
+
+def shortened(failure: Failure) -> Failure:
+    """`failure`, or its beginning if it is larger than a report of an error ought to be."""
+    size = failure_bytes(failure)
+    if size <= FAILURE_BYTES_MAX:
+        return failure
+    message = f"{failure.message[:SHORT_TEXT]} … (shortened, from some {size:,} bytes)"
+    info = ApplicationFailureInfo(failure.info.type[:SHORT_TEXT]) if isinstance(failure.info, ApplicationFailureInfo) else None
+    return Failure(message, failure.stack_trace[:SHORT_TEXT], failure.source, None, info)
