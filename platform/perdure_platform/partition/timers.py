@@ -42,7 +42,7 @@ class DueRuns:
                     del self._queued[workflow_id]
                     due.append(workflow_id)
             if now_ms < self._horizon_ms:
-                return due
+                return list(dict.fromkeys(due))  # a window ends within a millisecond, and the next begins with that millisecond again
             self._refill()
 
     def next_ms(self) -> int:

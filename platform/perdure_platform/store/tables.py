@@ -16,6 +16,7 @@ from perdure_platform.store.port import Store, StoreDamaged
 from perdure_schemas.codec import RecordCodec, decode_history
 from perdure_schemas.errors import CodecError
 from perdure_schemas.history import CommitRecord, SettledRequest
+from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.replies import RunSummary
 
 LAYOUT = 1
@@ -103,6 +104,10 @@ class Tables:
         """Runs by start time, newest first, with their keys."""
         for key, value in self.store.scan(keys.VISIBILITY, start):
             yield key, _read(_SUMMARY, value, key)
+
+    def open_runs(self) -> int:
+        """How many runs are open. Reads every summary: for operators, not for every turn."""
+        return sum(summary.status is WorkflowStatus.RUNNING for _, summary in self.summaries())
 
     def due(self, from_ms: int = 0) -> Iterator[tuple[int, str, str]]:
         """(due time, workflow id, run id) in order."""
