@@ -1,6 +1,7 @@
 """Limits that the client and the owner both enforce, so that neither trusts the other (design.md 5)."""
 
 from perdure_schemas.errors import LimitExceeded
+from perdure_schemas.options import RetryOptions
 from perdure_schemas.payload import Payload
 from perdure_schemas.topics import RECORD_BYTES_MAX
 
@@ -9,6 +10,9 @@ ID_BYTES_MAX = 1000
 
 PAYLOADS_BYTES_MAX = 2 * 1024 * 1024
 """The arguments of one call, or one result, together."""
+
+DURATION_MS_MAX = 86_399_999_999_999_999
+"""Timeouts, delays and timers: what a Python timedelta holds, 2.7 million years. A time plus several of them fits into a key's 64 bits."""
 
 PENDING_ACTIVITIES_MAX = 2000
 """Open activities of one run; one more fails the activation that asks for it."""
@@ -35,7 +39,7 @@ def check_id(what: str, value: str) -> str:
     if not value:
         raise LimitExceeded(f"the {what} is empty; give it 1 to {ID_BYTES_MAX} bytes")
     if (size := len(value.encode("utf-8", "surrogatepass"))) > ID_BYTES_MAX:
-        raise LimitExceeded(f"the {what} has {size} bytes; at most {ID_BYTES_MAX} are allowed")
+        raise LimitExceeded(f"the {what} has {size} bytes; at most {ID_BYTES_MAX} are allowed. Use a shorter one")
     if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in value):
         raise LimitExceeded(f"the {what} {value!r} has control characters or broken Unicode; use printable text")
     return value
@@ -47,3 +51,21 @@ def check_payloads(what: str, payloads: tuple[Payload, ...]) -> None:
         raise LimitExceeded(
             f"the {what} has {size} bytes; at most {PAYLOADS_BYTES_MAX} are allowed. Store large data elsewhere and pass a reference"
         )
+
+
+def check_duration(what: str, milliseconds: int) -> None:
+    """Raise LimitExceeded for a duration that is negative, or that no sum of times could hold."""
+    if not 0 <= milliseconds <= DURATION_MS_MAX:
+        raise LimitExceeded(f"the {what} is {milliseconds} ms; it must be 0 (none) to {DURATION_MS_MAX}. Leave it out for no limit")
+
+
+def check_retry(options: RetryOptions | None) -> None:
+    """Raise LimitExceeded for a retry policy that gives no next attempt a time."""
+    if options is None:
+        return
+    check_duration("retry policy's initial interval", options.initial_interval_ms)
+    check_duration("retry policy's maximum interval", options.maximum_interval_ms)
+    if options.maximum_attempts < 0:
+        raise LimitExceeded(f"the retry policy's maximum of attempts is {options.maximum_attempts}; it must be 0 (unlimited) or more")
+    if options.maximum_attempts != 1 and not options.backoff_coefficient >= 1:  # NaN is not
+        raise LimitExceeded(f"the retry policy's backoff coefficient is {options.backoff_coefficient}; it must be 1 or more")

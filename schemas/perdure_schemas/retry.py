@@ -12,6 +12,7 @@ from perdure_schemas.failure import (
     TimeoutFailureInfo,
     TimeoutType,
 )
+from perdure_schemas.limits import DURATION_MS_MAX
 from perdure_schemas.options import RetryOptions
 
 TIMEOUT_TYPE_NAMES = {TimeoutType.START_TO_CLOSE: "TemporalTimeout:StartToClose", TimeoutType.HEARTBEAT: "TemporalTimeout:Heartbeat"}
@@ -41,7 +42,7 @@ def decide_retry(
         return RetryState.MAXIMUM_ATTEMPTS_REACHED
     delay_ms = retry_delay_ms(options, attempt)
     if isinstance(failure.info, ApplicationFailureInfo) and failure.info.next_retry_delay_ms > 0:
-        delay_ms = failure.info.next_retry_delay_ms
+        delay_ms = min(failure.info.next_retry_delay_ms, DURATION_MS_MAX)
         if cap_next_retry_delay:
             delay_ms = min(delay_ms, _maximum_interval_ms(options))
     retry_at_ms = now_ms + delay_ms

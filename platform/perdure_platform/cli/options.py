@@ -63,7 +63,10 @@ def duration(option: str, text: str) -> timedelta | None:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise typer.BadParameter(f"{text!r} is not a duration; write 500ms, 30s, 10m or 1h30m", param_hint=option)
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    try:
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is too long; leave the option out for no limit", param_hint=option) from None
 
 
 def arguments(texts: list[str] | None) -> list[Any]:
@@ -71,8 +74,18 @@ def arguments(texts: list[str] | None) -> list[Any]:
     values = []
     for text in texts or []:
         try:
-            values.append(json.loads(text))
+            value = json.loads(text, parse_constant=_refuse_constant)
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+            values.append(value)
+        except RecursionError:
+            raise typer.BadParameter(f"{text[:40]!r} … is nested too deeply", param_hint="--input") from None
+        except UnicodeEncodeError as error:
+            raise typer.BadParameter(f"{text!r} holds half a character: {error.reason}", param_hint="--input") from None
         except ValueError as error:
             hint = f" (for a text, put it in double quotes: '\"{text}\"')" if re.fullmatch(r"[\w .-]+", text) else ""
             raise typer.BadParameter(f"{text!r} is not JSON: {error}{hint}", param_hint="--input") from None
     return values
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it has no {name}")

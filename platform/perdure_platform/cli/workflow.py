@@ -56,8 +56,8 @@ def start(
     task_queue: Annotated[str, typer.Option("--task-queue", "-q", metavar="NAME", help="Where workers take its activities from.")],
     inputs: Inputs = None,
     workflow_id: Annotated[
-        str, typer.Option("--id", metavar="ID", help="The workflow id. [default: the type and a random number]", show_default=False)
-    ] = "",
+        str | None, typer.Option("--id", metavar="ID", help="The workflow id. [default: the type and a random number]", show_default=False)
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait for the end and print the result, like `perdure workflow result`.")
     ] = False,
@@ -87,7 +87,7 @@ def start(
             handle: WorkflowHandle[Any, Any] = await client.start_workflow(
                 workflow_type,
                 args=values,
-                id=workflow_id or f"{workflow_type}-{uuid.uuid4().hex[:8]}",
+                id=f"{workflow_type}-{uuid.uuid4().hex[:8]}" if workflow_id is None else workflow_id,
                 task_queue=task_queue,
                 id_reuse_policy=reuse_policy,
                 id_conflict_policy=conflict_policy,

@@ -16,6 +16,7 @@ from perdure._log.errors import LogUnavailable, OffsetOutOfRange
 from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
 from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
+from perdure_platform.node.meter import PartitionMeter
 from perdure_platform.node.topics import TaskTopics
 from perdure_platform.partition.apply import Applier
 from perdure_platform.partition.claim import Claiming, Identity
@@ -83,6 +84,7 @@ class AssignedPartition:
         self._opened_at = 0
         self._claiming: Claiming | None = None
         self._moved = True
+        self._meter: PartitionMeter | None = None
         self.owner: PartitionOwner | None = None
         self.failure: Exception | None = None
         around.lanes.on_history_failed.append(self._history_failed)
@@ -137,6 +139,9 @@ class AssignedPartition:
             self._retire()
         except PerdureError as error:
             self._stop(error)
+        except Exception as error:
+            logger.critical("partition %d: a defect; the others go on", self.topics.partition, exc_info=True, extra=self._extra())
+            self._stop(error)
 
     def hand_over(self) -> bool:
         """Whether the partition may be closed: nothing of it is in flight."""
@@ -179,6 +184,8 @@ class AssignedPartition:
             case Stage.LEADING:
                 assert self.owner is not None
                 self.owner.turn(history, commands)
+                if self._meter is not None:
+                    self._meter.turned(commands)
             case Stage.STOPPED:
                 pass
 
@@ -271,6 +278,10 @@ class AssignedPartition:
             around.limits,
         )
         self.owner = PartitionOwner(parts, self._claiming.claim, claim_offset)
+        applier = self._applier
+        self._meter = PartitionMeter(
+            self.owner, self.topics, self._runs, around.log, self._clock.now_ms, lambda: applier.positions.watermark
+        )
         self._claiming = None
         self._claims_in_a_row = 0
         self.stage = Stage.LEADING
@@ -323,6 +334,9 @@ class AssignedPartition:
         self.stage = Stage.STOPPED
 
     def _drop(self) -> None:
+        if self._meter is not None:
+            self._meter.close()
+            self._meter = None
         if self.owner is not None:
             self.owner.close()
         elif self._runs is not None:

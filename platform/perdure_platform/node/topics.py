@@ -103,9 +103,12 @@ def partition_topics(namespace: str, partition: int, described: tuple[int, str, 
 
 
 class TaskTopics:
-    """Partition counts of queues' topics, made when first used."""
+    """Partition counts of queues' topics, made when first used.
 
-    def __init__(self, log: Log, namespace: str, timeout_ms: int = 10_000) -> None:
+    The owner waits meanwhile, at most three times `timeout_ms`: less than the session after which others take its partitions.
+    """
+
+    def __init__(self, log: Log, namespace: str, timeout_ms: int = 2_000) -> None:
         self._log = log
         self._namespace = namespace
         self._timeout_ms = timeout_ms

@@ -276,7 +276,7 @@ class PartitionOwner:
             watermark=positions.watermark,
             released=self._releaser.released,
             history_offset=positions.next_offset,
-            open_runs=sum(1 for _ in self._tables.due()),
+            open_runs=self._tables.open_runs(),
             cached_runs=len(self._runs),
             in_flight=len(self.confirmer.in_flight),
             dead=dict(self.confirmer.dead),

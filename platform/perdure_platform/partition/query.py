@@ -92,8 +92,7 @@ class Reader:
             case commands.ListWorkflows():
                 self._send(address, command, self._list(body))
             case commands.DescribePartition():
-                described = self._partition.describe(digest(self._store) if body.with_digest else "")
-                self._send(address, command, replace(described, open_runs=self._tables.open_runs()))
+                self._send(address, command, self._partition.describe(digest(self._store) if body.with_digest else ""))
             case _:
                 raise TypeError(f"{type(body).__name__} is not a read")
 
@@ -117,7 +116,7 @@ class Reader:
             return Refused(RefusalCode.NOT_READY, f"the code of workflow {workflow_id!r} has not run{why}", workflow_id, run.run_id)
         try:
             result = self._ask_code(run, query)
-            check_payloads(f"result of query {query.query_type!r}", result)
+            check_payloads(f"result of query {query.query_type!r} to workflow {workflow_id!r}", result)
             return replies.QueryAnswered(result)
         except LimitExceeded as error:
             return Refused(RefusalCode.LIMIT_EXCEEDED, str(error), workflow_id, run.run_id)

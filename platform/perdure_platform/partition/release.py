@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from perdure._log.errors import LogMisconfigured, LogUnauthorized, RecordTooLarge, TopicNotFound
+from perdure._log.errors import LogMisconfigured, LogUnauthorized, LogUnavailable, RecordTooLarge, TopicNotFound
 from perdure._log.port import Headers
 from perdure_platform.partition.lanes import EffectToken, Lanes
 from perdure_platform.partition.transition.draft import Answer, TaskUndeliverable
@@ -142,7 +142,7 @@ class Releaser:
         task = effect.task
         try:
             partitions = self._queue_partitions(task.task_queue)
-        except (TopicNotFound, LogMisconfigured, LogUnauthorized) as error:
+        except (TopicNotFound, LogMisconfigured, LogUnauthorized, LogUnavailable) as error:
             self._park(effect, error)
             self.acknowledged(token.offset, token.index)
             return

@@ -6,12 +6,14 @@ state is a fold of the run's records, and code is rebuilt by giving it the same 
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from perdure._replay.actions import Action
 from perdure._replay.host import Activation, ActivationError, RunStart, WorkflowHost, WorkflowInstance
+from perdure._telemetry import metrics, names
 from perdure_platform.partition.transition.decide import ActivationDeferred
 from perdure_platform.partition.transition.fold import fold_transition
 from perdure_platform.partition.transition.sizes import payload_bytes
@@ -43,6 +45,7 @@ class Runs:
         self._namespace = namespace
         self._entries_max = entries_max
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._about = {names.LOG_NAMESPACE: namespace}
         self.hits = 0
         self.misses = 0
 
@@ -140,11 +143,14 @@ class Runs:
         """Run the code of the current run once. Raises ActivationError, ActivationDeferred."""
         entry = self.entry(run.workflow_id)
         instance = self.instance(entry, run)
+        started = time.perf_counter()
         try:
             activated = instance.activate(activation)
         except ActivationError:
             self._drop_instance(entry)
             raise
+        finally:
+            metrics.ACTIVATION_TIME_MS.record((time.perf_counter() - started) * 1000, self._about)
         return activated.actions, activated.flags
 
     def discard(self, workflow_id: str) -> None:

@@ -15,6 +15,7 @@ from perdure._activity_worker.attempt import Attempt, Ending, Key, Services
 from perdure._activity_worker.execute import Functions, check_executor
 from perdure._activity_worker.poll import Delivery, Poller
 from perdure._channel import Channel
+from perdure._telemetry import metrics, names
 from perdure.activity import ActivityCancellationDetails, Event
 from perdure.converter import DataConverter
 
@@ -85,10 +86,13 @@ class ActivityWorker:
         )
         self._services = Services(self._channel, poller, self._functions, self._converter, executor, self._identity, Event())
         poller.start()
+        about = {names.LOG_NAMESPACE: self._channel.namespace, names.LOG_TASK_QUEUE: self._task_queue}
+        stop_reading = metrics.QUEUE_DEPTH.read_from(lambda: [(len(self._queued) + len(self._attempts), about)])
         try:
             await self._stop.wait()
             await self._wind_down(self._services)
         finally:
+            stop_reading()
             self._is_stopping = True
             poller.stop()
             for attempt in self._attempts.values():

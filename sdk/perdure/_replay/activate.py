@@ -35,7 +35,7 @@ from perdure.workflow._errors import ContinueAsNewError, NondeterminismError, Re
 from perdure_schemas import events
 from perdure_schemas.events import Event
 from perdure_schemas.failure import ActivityFailureInfo, CanceledFailureInfo, Failure, RetryState
-from perdure_schemas.limits import HISTORY_LENGTH_SUGGEST
+from perdure_schemas.limits import DURATION_MS_MAX, HISTORY_LENGTH_SUGGEST
 from perdure_schemas.options import ActivityCancellationType
 from perdure_schemas.payload import Payload, Payloads
 
@@ -695,7 +695,8 @@ class CodeInstance(Runtime):
     def _timer_started(self, handle: asyncio.TimerHandle, seconds: float) -> None:
         self._check_writable("start a timer")
         self._timer_count += 1
-        action = actions.StartTimer(str(self._timer_count), max(0, round(seconds * 1000)))
+        seconds = min(max(0.0, seconds), DURATION_MS_MAX / 1000)  # whoever sleeps for ever writes inf, or sys.maxsize
+        action = actions.StartTimer(str(self._timer_count), min(round(seconds * 1000), DURATION_MS_MAX))
         timer = PendingTimer(action, handle)
         self._timer_of[handle] = timer
         self._request(action)

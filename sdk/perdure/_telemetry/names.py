@@ -37,6 +37,7 @@ STRIKES = "perdure.strikes"
 # Attributes of metrics, and keys of structured logs.
 LOG_NAMESPACE = "namespace"
 LOG_PARTITION = "partition"
+LOG_TASK_QUEUE = "task_queue"
 LOG_CLAIM_NUMBER = "claim_number"
 LOG_WORKFLOW_ID = "workflow_id"
 LOG_RUN_ID = "run_id"

@@ -14,11 +14,13 @@ from perdure.client._execution import WorkflowExecution, WorkflowExecutionDescri
 from perdure.client._handle import WorkflowHandle
 from perdure.client._history import WorkflowHistory
 from perdure.service import NamespaceNotFound, OutcomeUnknownError, RPCError, RPCStatusCode, RPCTimeoutOrCancelledError
+from perdure_schemas.errors import LimitExceeded
 
 __all__ = [
     "AsyncActivityCancelledError",
     "AsyncActivityHandle",
     "Client",
+    "LimitExceeded",
     "LogError",
     "LogMisconfigured",
     "LogUnauthorized",

@@ -140,7 +140,7 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
         """Send a signal. Returns once it is durable, not once it is handled. Raises RPCError NOT_FOUND if no such run is open."""
         name = check_id("signal name", signal_target(signal))
         converter = self._connection.data_converter.payload_converter
-        payloads = checked(f"input of signal {name!r}", converter.to_payloads(arguments(arg, args)))
+        payloads = checked(f"input of signal {name!r} to workflow {self._id!r}", converter.to_payloads(arguments(arg, args)))
         body = SignalWorkflow(name, self._run_id or "", input=payloads, identity=self._connection.identity)
         await self._connection.act(f"signal {name!r} to workflow {self._id!r}", self._id, body, rpc_timeout, request_id)
 
@@ -198,7 +198,9 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
         name, declared_type = query_target(query)
         check_id("query name", name)
         converter = self._connection.data_converter
-        payloads = checked(f"input of query {name!r}", converter.payload_converter.to_payloads(arguments(arg, args)))
+        payloads = checked(
+            f"input of query {name!r} to workflow {self._id!r}", converter.payload_converter.to_payloads(arguments(arg, args))
+        )
         body = QueryWorkflow(name, self._run_id or "", payloads, reject_condition=reject_condition or QueryRejectCondition.NONE)
         what = f"query {name!r} of workflow {self._id!r}"
         answer = await self._connection.requests.read(what, self._id, body, QueryAnswered, timeout=rpc_timeout)
@@ -213,7 +215,9 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
         self, *args: Any, reason: str | None = None, request_id: str | None = None, rpc_timeout: timedelta | None = None
     ) -> None:
         """End the workflow at once; its code is not asked. `args` are details for whoever waits for its result."""
-        details = checked("details of the termination", self._connection.data_converter.payload_converter.to_payloads(args))
+        details = checked(
+            f"details of the termination of workflow {self._id!r}", self._connection.data_converter.payload_converter.to_payloads(args)
+        )
         body = TerminateWorkflow(self._run_id or "", self._first_execution_run_id or "", reason or "", details, self._connection.identity)
         await self._connection.act(f"termination of workflow {self._id!r}", self._id, body, rpc_timeout, request_id)
 

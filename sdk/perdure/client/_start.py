@@ -75,7 +75,9 @@ class Start:
         check_payloads(f"memo of workflow {self.id!r}", tuple(memo.values()))
         signal = None
         if self.start_signal is not None:
-            signal_input = checked(f"input of signal {self.start_signal!r}", convert.to_payloads(self.start_signal_args))
+            signal_input = checked(
+                f"input of signal {self.start_signal!r} to workflow {self.id!r}", convert.to_payloads(self.start_signal_args)
+            )
             signal = SignalWorkflow(check_id("signal name", self.start_signal), input=signal_input, identity=identity)
         elif self.start_signal_args:
             raise ValueError("start_signal_args are given without start_signal")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from perdure_schemas.limits import DURATION_MS_MAX
 from perdure_schemas.options import RetryOptions
 
 
@@ -27,7 +28,7 @@ class RetryPolicy:
         """The policy on the wire. Raises ValueError where it makes no sense."""
         self._validate()
         initial_ms = _milliseconds(self.initial_interval)
-        maximum_ms = _milliseconds(self.maximum_interval) if self.maximum_interval is not None else 100 * initial_ms
+        maximum_ms = _milliseconds(self.maximum_interval) if self.maximum_interval is not None else min(100 * initial_ms, DURATION_MS_MAX)
         return RetryOptions(
             initial_ms, float(self.backoff_coefficient), maximum_ms, self.maximum_attempts, tuple(self.non_retryable_error_types or ())
         )
@@ -50,7 +51,7 @@ class RetryPolicy:
             return
         if self.initial_interval <= timedelta():
             raise ValueError(f"initial_interval is {self.initial_interval}; it must be positive")
-        if self.backoff_coefficient < 1:
+        if not self.backoff_coefficient >= 1:  # NaN is not
             raise ValueError(f"backoff_coefficient is {self.backoff_coefficient}; it must be 1 or more")
         if self.maximum_interval is not None and self.maximum_interval < self.initial_interval:
             raise ValueError(f"maximum_interval is {self.maximum_interval}, below initial_interval, {self.initial_interval}")

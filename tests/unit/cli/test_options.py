@@ -26,6 +26,11 @@ def test_other_text_is_refused_with_an_example(text: str) -> None:
         duration("--timeout", text)
 
 
+def test_a_duration_that_no_clock_holds_is_refused() -> None:
+    with pytest.raises(typer.BadParameter, match="leave the option out"):
+        duration("--run-timeout", "99999999999999999d")
+
+
 def test_inputs_are_json() -> None:
     assert arguments(['{"a": 1}', '"text"', "3"]) == [{"a": 1}, "text", 3]
     assert arguments(None) == []
@@ -34,3 +39,17 @@ def test_inputs_are_json() -> None:
 def test_bare_text_is_refused_and_told_how_to_write_it() -> None:
     with pytest.raises(typer.BadParameter, match=r"put it in double quotes: '\"hello\"'"):
         arguments(["hello"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("NaN", "it has no NaN"),
+        ("1e999", "not JSON"),
+        ("[" * 60_000 + "]" * 60_000, "nested too deeply"),
+        (r'"\ud800"', "half a character"),
+    ],
+)
+def test_what_no_payload_can_hold_is_refused(text: str, says: str) -> None:
+    with pytest.raises(typer.BadParameter, match=says):
+        arguments([text])

@@ -16,7 +16,15 @@ from perdure_platform.partition.transition.draft import Draft
 from perdure_schemas import events
 from perdure_schemas.errors import LimitExceeded
 from perdure_schemas.failure import ApplicationFailureInfo, Failure
-from perdure_schemas.limits import ID_BYTES_MAX, PENDING_ACTIVITIES_MAX, PENDING_EXTERNAL_MAX, check_id, check_payloads
+from perdure_schemas.limits import (
+    ID_BYTES_MAX,
+    PENDING_ACTIVITIES_MAX,
+    PENDING_EXTERNAL_MAX,
+    check_duration,
+    check_id,
+    check_payloads,
+    check_retry,
+)
 from perdure_schemas.options import RetryOptions
 
 
@@ -41,6 +49,11 @@ def _schedule_activity(draft: Draft, action: actions.ScheduleActivity) -> None:
     check_id("activity id", action.activity_id)
     check_id("activity type", action.activity_type)
     check_payloads(f"input of activity {action.activity_type!r}", action.input)
+    check_duration("schedule-to-close timeout", action.schedule_to_close_timeout_ms)
+    check_duration("schedule-to-start timeout", action.schedule_to_start_timeout_ms)
+    check_duration("start-to-close timeout", action.start_to_close_timeout_ms)
+    check_duration("heartbeat timeout", action.heartbeat_timeout_ms)
+    check_retry(action.retry_options)
     if len(run.activities) >= PENDING_ACTIVITIES_MAX:
         raise LimitExceeded(
             f"{len(run.activities)} activities are open, and a run may have {PENDING_ACTIVITIES_MAX}; await some of them first"
@@ -72,6 +85,7 @@ def _cancel_activity(draft: Draft, action: actions.RequestCancelActivity) -> Non
 
 
 def _start_timer(draft: Draft, action: actions.StartTimer) -> None:
+    check_duration("timer's delay", action.delay_ms)
     draft.produce(events.TimerStarted(action.timer_id, action.delay_ms))
 
 
@@ -133,6 +147,10 @@ def _continue_as_new(draft: Draft, action: actions.ContinueAsNewWorkflow) -> Non
     old = draft.run.state
     started = old.started
     check_payloads("input of the next run", action.input)
+    check_duration("next run's timeout", action.run_timeout_ms)
+    check_duration("next run's task timeout", action.task_timeout_ms)
+    check_duration("next run's delay", action.backoff_start_interval_ms)
+    check_retry(action.retry_options)
     new_run_id = draft.new_run_id("continue-as-new", old.run_id)
     workflow_type = action.workflow_type or started.workflow_type
     task_queue = action.task_queue or started.task_queue

@@ -19,7 +19,7 @@ from perdure_schemas.commands import (
 )
 from perdure_schemas.errors import LimitExceeded
 from perdure_schemas.failure import ApplicationFailureInfo, Failure, RetryState, ServerFailureInfo, TimeoutFailureInfo, TimeoutType
-from perdure_schemas.limits import check_id, check_payloads
+from perdure_schemas.limits import check_duration, check_id, check_payloads, check_retry
 from perdure_schemas.options import IdConflictPolicy, IdReusePolicy, WorkflowStatus
 from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import Accepted, RefusalCode, Refused, WorkflowClosed, WorkflowStarted
@@ -67,6 +67,11 @@ def _start_problem(workflow_id: str, command: StartWorkflow) -> str | None:
         check_id("task queue", command.task_queue)
         check_payloads("workflow's input", command.input)
         check_payloads("workflow's memo", tuple(command.memo.values()))
+        check_duration("execution timeout", command.execution_timeout_ms)
+        check_duration("run timeout", command.run_timeout_ms)
+        check_duration("task timeout", command.task_timeout_ms)
+        check_duration("start delay", command.start_delay_ms)
+        check_retry(command.retry_options)
         if command.signal is not None:
             check_id("signal name", command.signal.name)
             check_payloads("signal's input", command.signal.input)

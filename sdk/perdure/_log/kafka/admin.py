@@ -22,6 +22,9 @@ _START = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _END = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _REQUEST_TIMEOUT_S = 10.0
 _APPEARS_NAP_S = 0.02
+_LOOK_S = 0.1
+_REFUSED_S = 2.0
+"""How long credentials may be refused before it is an error: a broker that starts knows them a little later."""
 
 
 class KafkaAdmin:
@@ -138,13 +141,21 @@ class KafkaAdmin:
                 raise
 
     def result(self, future: Future[Any], timeout_s: float, what: str) -> Any:
-        """What a request came to. Raises LogError."""
-        try:
-            return future.result(timeout_s + 1)
-        except KafkaException as error:
-            raise self.error(error, what) from error
-        except FutureTimeout:
-            raise self.error(None, what) from None
+        """What a request came to. Raises LogError, for refused credentials after a moment: the library would try to the end."""
+        started = time.monotonic()
+        deadline = started + timeout_s + 1
+        while True:
+            try:
+                return future.result(min(_LOOK_S, max(0.0, deadline - time.monotonic())))
+            except KafkaException as error:
+                raise self.error(error, what) from error
+            except FutureTimeout:
+                self._client.poll(0)
+                now = time.monotonic()
+                if now - started > _REFUSED_S and (refused := self._trouble.refusal_since(started)) is not None:
+                    raise refused from None
+                if now >= deadline:
+                    raise self.error(None, what) from None
 
     def error(self, error: KafkaException | None, what: str) -> LogError:
         """Why a request failed: a refusal of the credentials, where there was one, explains every time-out."""
@@ -153,8 +164,12 @@ class KafkaAdmin:
         if refused is not None:
             return refused
         if error is None:
-            return LogUnavailable(f"{self._url}: {what}: no answer in time")
-        return log_error(error, f"{self._url}: {what}")
+            found: LogError = LogUnavailable(f"{self._url}: {what}: no answer in time")
+        else:
+            found = log_error(error, f"{self._url}: {what}")
+        if isinstance(found, LogUnavailable) and (why := self._trouble.unconnected()):
+            return LogUnavailable(f"{found}; the last attempt to connect: {why}")
+        return found
 
     def _check_known(self, names: set[str], timeout_ms: int) -> None:
         """The library calls a topic that is not there one without a leader."""

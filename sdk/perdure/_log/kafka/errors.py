@@ -20,6 +20,8 @@ from perdure._log.errors import (
 _MISSING_FOR_S = 2.0
 """How long a topic must have been missing: the brokers learn of a new one only after its making was acknowledged."""
 
+_RECENT_S = 10.0
+
 OUT_OF_RANGE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})  # noqa: SLF001 - so named
 """What a position that the partition does not have is reported as."""
 
@@ -28,6 +30,8 @@ STALE_LEADER = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEA
 
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
 """Reports of appends that we dropped ourselves."""
+
+_CONNECTING = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._SSL})  # noqa: SLF001
 
 _UNAUTHORIZED = frozenset(
     {
@@ -94,6 +98,9 @@ class Trouble:
     def __init__(self, url: str) -> None:
         self._url = url
         self._unauthorized: LogError | None = None
+        self._unauthorized_at = 0.0
+        self._unconnected = ""
+        self._unconnected_at = 0.0
         self._missing: LogError | None = None
         self._missing_since = 0.0
 
@@ -102,6 +109,10 @@ class Trouble:
         found = log_error(error, self._url)
         if isinstance(found, LogUnauthorized):
             self._unauthorized = found
+            self._unauthorized_at = time.monotonic()
+        elif error.code() in _CONNECTING:
+            self._unconnected = error.str()
+            self._unconnected_at = time.monotonic()
         elif isinstance(found, TopicNotFound):
             if self._missing is None:
                 self._missing_since = time.monotonic()
@@ -110,6 +121,14 @@ class Trouble:
     def forget_missing(self) -> None:
         """Other topics are asked for, or they are there."""
         self._missing = None
+
+    def unconnected(self) -> str:
+        """What an attempt to connect ended with just now, if it did; it explains time-outs."""
+        return self._unconnected if time.monotonic() - self._unconnected_at < _RECENT_S else ""
+
+    def refusal_since(self, moment: float) -> LogError | None:
+        """The error about credentials or permissions, if it was told after `moment` (of time.monotonic)."""
+        return self.refusal() if self._unauthorized is not None and self._unauthorized_at >= moment else None
 
     def refusal(self) -> LogError | None:
         """The error about credentials or permissions, once."""

@@ -100,6 +100,9 @@ def member(servers: str, properties: Mapping[str, str], group: str, session_time
         "auto.offset.reset": "earliest",
         # The classic protocol: with KIP-848 the session timeout is the broker's, 45 s and not ours to choose.
         "partition.assignment.strategy": "cooperative-sticky",
+        # Whoever shares out the topic goes by what it last heard of it. The default is five minutes: so long would topics and partitions
+        # that were made behind its back have no reader.
+        "topic.metadata.refresh.interval.ms": 3_000,
         "session.timeout.ms": session_timeout_ms,
         "heartbeat.interval.ms": min(300, session_timeout_ms // 4),  # a rebalance reaches a member with its next heartbeat
         # The library's thread sends heartbeats whatever the process does: who no longer polls must lose its partitions all the same.
