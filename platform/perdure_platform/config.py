@@ -45,6 +45,12 @@ class OwnerLimits:
     clock_bound_ms: int = 60_000
     """An owner whose clock is further from the broker's does not lead (design.md 3.9)."""
 
+    retention_ms: int = 0
+    """Closed runs, and the records that nothing else needs, are dropped after this long; 0 keeps everything (design.md 3.8)."""
+
+    checkpoint_interval_ms: int = 3_600_000
+    """Between two checkpoints, at which a trimmed log may begin; at most this much more than the retention is kept."""
+
     handover_ms: int = 10_000
     """How long a partition is given to settle what is in flight before it is handed over."""
 

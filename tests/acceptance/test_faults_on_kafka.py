@@ -90,3 +90,18 @@ def test_two_owners_share_the_partitions_and_hand_them_over_both_ways(accounts: 
     assert second.wait(60) == 0
     accounts.until(lambda: client.poll() is not None, "the client's end")
     accounts.check(transfers)
+
+
+def test_a_history_that_is_trimmed_under_load_goes_on_and_can_be_rebuilt_from_where_it_begins(accounts: Accounts) -> None:
+    transfers = 300
+    owner, client = accounts.owner(retention="2s"), accounts.client(0, transfers, 10)
+    accounts.worker()
+    accounts.until(lambda: accounts.trimmed() >= 2, "a trim")
+    for part in (1, 2):
+        accounts.until(lambda part=part: accounts.done() >= part * transfers // 4, f"part {part} of the transfers")  # type: ignore[misc]
+        kill(owner)
+        shutil.rmtree(accounts.directory / "store")
+        owner = accounts.owner(retention="2s")
+    accounts.until(lambda: client.poll() is not None, "the client's end")
+    accounts.until(lambda: accounts.trimmed() == 4, "a trim of every partition")
+    accounts.check(transfers)

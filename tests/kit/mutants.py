@@ -9,24 +9,29 @@ from typing import Any
 import pytest
 
 from perdure._log.port import Delivery
-from perdure_platform.node.assignment import AssignedPartition
+from perdure_platform.node.assignment import AssignedPartition, Stage
 from perdure_platform.partition import apply, confirm, owner, rebuild
 from perdure_platform.partition.append import Appender
 from perdure_platform.partition.apply import Applier
 from perdure_platform.partition.barrier import Barrier, Question
 from perdure_platform.partition.claim import Claiming
+from perdure_platform.partition.confirm import decode_record
 from perdure_platform.partition.lanes import EffectToken, Lanes
 from perdure_platform.partition.owner import PartitionOwner
+from perdure_platform.partition.rebuild import Rebuild
 from perdure_platform.partition.release import Releaser
+from perdure_platform.partition.start import StartSearch
 from perdure_platform.partition.transition import activity, deadlines
 from perdure_platform.partition.transition.draft import Decision, Draft
 from perdure_platform.partition.transition.effects import SendCommand, effects_of
 from perdure_platform.partition.transition.positions import advance as original_advance
+from perdure_platform.partition.trim import Decided, Trimmer
 from perdure_platform.store import keys
 from perdure_schemas.commands import ResolveExternalSignal
-from perdure_schemas.history import AppliedOffset, Claim, CommitRecord, Mark, OutboundCommand
+from perdure_schemas.history import AppliedOffset, Checkpoint, Claim, CommitRecord, Mark, OutboundCommand
 from perdure_schemas.live import LiveState, Verdict, judge
 from perdure_schemas.replies import Refused
+from perdure_schemas.topics import history_topic
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 Judge = Callable[[LiveState, Any], tuple[Verdict, LiveState]]
@@ -424,3 +429,110 @@ def any_result(patch: pytest.MonkeyPatch) -> None:
         return None if run is None else run.activities.get(reference.scheduled_event_id)
 
     patch.setattr(activity, "find", mutant)
+
+
+# -- trimming (design.md 3.8)
+
+
+def carry_noop(patch: pytest.MonkeyPatch) -> None:
+    """A carried run is skipped, as a downstream consumer would."""
+    patch.setattr(Applier, "_carry", lambda self, one, carried, batch: None)
+
+
+def carried_current(patch: pytest.MonkeyPatch) -> None:
+    """A carried run becomes its id's current run."""
+    patch.setattr(Applier, "_is_current", lambda self, run, first_offset: True)
+
+
+def ckpt_no_reqs(patch: pytest.MonkeyPatch) -> None:
+    """A checkpoint holds no request ids."""
+    original = Appender.checkpoint
+
+    def mutant(self: Any, watermark: int, released: int, marks: Any, applied: Any, now_ms: int, requests: Any, start: int) -> None:
+        original(self, watermark, released, marks, applied, now_ms, [()], start)
+
+    patch.setattr(Appender, "checkpoint", mutant)
+
+
+def ckpt_no_applied(patch: pytest.MonkeyPatch) -> None:
+    """A checkpoint holds no applied offsets."""
+    original = Appender.checkpoint
+
+    def mutant(self: Any, watermark: int, released: int, marks: Any, applied: Any, *rest: Any) -> None:
+        original(self, watermark, released, marks, (), *rest)
+
+    patch.setattr(Appender, "checkpoint", mutant)
+
+
+def trim_unreleased(patch: pytest.MonkeyPatch) -> None:
+    """Trims while effects are not acknowledged, and takes them for released."""
+    original = Trimmer.turn
+
+    def mutant(self: Any, now_ms: int, *, is_settled: bool, in_flight_bytes: int) -> None:
+        original(self, now_ms, is_settled=is_settled or not in_flight_bytes, in_flight_bytes=in_flight_bytes)
+
+    def decided(self: Any) -> Decided:
+        return replace(original_decided(self), released=self._applier.positions.next_offset - 1)
+
+    original_decided = PartitionOwner._decided
+    patch.setattr(PartitionOwner, "_decided", decided)
+    patch.setattr(Trimmer, "turn", mutant)
+
+
+def delete_unconfirmed(patch: pytest.MonkeyPatch) -> None:
+    """Deletes the prefix as soon as the record that names the new start is sent."""
+    original = Appender.checkpoint
+
+    def mutant(self: Any, *arguments: Any) -> None:
+        original(self, *arguments)
+        self.named = arguments[-1]
+
+    def turn(self: Any, now_ms: int, *, is_settled: bool, in_flight_bytes: int) -> None:
+        original_turn(self, now_ms, is_settled=is_settled, in_flight_bytes=in_flight_bytes)
+        named = getattr(self._appender, "named", -1)
+        if named > 0:
+            self._log.truncate_before(history_topic(self._topics.namespace), self._topics.partition, named, 0)
+
+    original_turn = Trimmer.turn
+    patch.setattr(Appender, "checkpoint", mutant)
+    patch.setattr(Trimmer, "turn", turn)
+
+
+def late_reader_jumps(patch: pytest.MonkeyPatch) -> None:
+    """A reader behind the log's start goes on at the start."""
+
+    def mutant(self: Any, start: int) -> None:
+        assert self._applier is not None
+        self._applier.positions = replace(self._applier.positions, next_offset=start)
+        self._moved = True
+
+    patch.setattr(AssignedPartition, "_begin_search", mutant)
+
+
+def claim_waits(patch: pytest.MonkeyPatch) -> None:
+    """Who waits for its claim goes on waiting when a trim has deleted the place."""
+    original = AssignedPartition._begin_search
+
+    def mutant(self: Any, start: int) -> None:
+        if self.stage is not Stage.CLAIMING:
+            original(self, start)
+            return
+        self._rebuild.fold = lambda records: []
+        self._applier.positions = replace(self._applier.positions, next_offset=start)
+        self._moved = True
+
+    patch.setattr(AssignedPartition, "_begin_search", mutant)
+
+
+def start_anywhere(patch: pytest.MonkeyPatch) -> None:
+    """Any checkpoint is a start, whatever is missing."""
+
+    def take(self: Any, records: Any) -> None:
+        for record in records:
+            if isinstance(decode_record(record), Checkpoint):
+                self._named.add(record.offset)
+            self.next_offset = record.offset + 1
+
+    patch.setattr(StartSearch, "take", take)
+    patch.setattr(Rebuild, "_check_start", lambda self, checkpoint, offset: None)
+    patch.setattr(Rebuild, "check_complete", lambda self: None)

@@ -31,9 +31,9 @@ class Accounts:
     directory: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def owner(self, store: str = "store") -> subprocess.Popen[bytes]:
+    def owner(self, store: str = "store", retention: str = "") -> subprocess.Popen[bytes]:
         """Start an owner that keeps its state in `store`."""
-        return self._start("owner", REGISTRY, "--log", self.url, "--store", str(self.directory / store))
+        return self._start("owner", REGISTRY, "--log", self.url, "--store", str(self.directory / store), "--retention", retention)
 
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker."""
@@ -66,6 +66,16 @@ class Accounts:
         """How many transfers the clients have seen done."""
         numbers = {line for process in self.processes for line in self.said(process).splitlines() if line.startswith("done ")}
         return len(numbers)
+
+    def trimmed(self) -> int:
+        """How many partitions have a history that does not begin at 0 any more."""
+        log, namespace = open_log(self.url)
+        try:
+            count = log.describe_topics([f"{namespace}.history"], 10_000)[f"{namespace}.history"].partitions
+            starts = log.start_offsets([(f"{namespace}.history", partition) for partition in range(count)], 10_000)
+        finally:
+            log.close()
+        return sum(start > 0 for start in starts.values())
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
         """Wait for a condition; what all processes said is shown if it does not come."""

@@ -137,6 +137,7 @@ class Promises:
             return
         self._live_offsets.add((record.partition, record.offset))
         if not isinstance(history, CommitRecord):
+            self.seen[f"live {type(history).__name__}"] += 1
             return
         assert history.time_ms <= self.clock(), f"a record of {history.time_ms}, and it is {self.clock()}"
         for offset in history.command_offsets:

@@ -1,13 +1,14 @@
-"""Twelve canonical workflows, each as a small world that ends by itself, and the ways in which its owner fails at one port call."""
+"""Thirteen canonical workflows, each as a small world that ends by itself, and the ways in which its owner fails at one port call."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from kit.ports import Crash, PortCalls, unavailable
 from kit.slow_medium import Fate
-from kit.world import FIRST, SECOND, SESSION_MS, STEP_MS, World, open_account, plain, transfer
+from kit.world import FIRST, LIMITS, SECOND, SESSION_MS, STEP_MS, World, open_account, plain, transfer
 from perdure._log.memory.medium import Append
 from perdure_schemas.commands import CancelWorkflow, CommandBody, QueryWorkflow, SignalWorkflow, StartWorkflow, TerminateWorkflow
 from perdure_schemas.options import IdConflictPolicy, RetryOptions
@@ -17,9 +18,9 @@ def _start(workflow_type: str, *values: object) -> StartWorkflow:
     return StartWorkflow(workflow_type, "sim", plain(*values))
 
 
-def _world(*asked: tuple[str, CommandBody]) -> World:
+def _world(*asked: tuple[str, CommandBody], world: World | None = None) -> World:
     """What is asked of one workflow comes one after the other."""
-    world = World()
+    world = world or World()
     before: Counter[str] = Counter()
     for workflow_id, body in asked:
         world.ask(workflow_id, body, after_ms=before[workflow_id] * 3 * STEP_MS)
@@ -98,6 +99,13 @@ def stubborn() -> World:
     return _world(("stubborn-0", StartWorkflow("SimStubborn", "sim", retry_options=retry)))
 
 
+def trimmed() -> World:
+    """Trimmed several times while an account takes deposits and short workflows come and go; a carried run has several parts."""
+    world = World(partitions=1, limits=replace(LIMITS, retention_ms=150, checkpoint_interval_ms=50))
+    deposits = [("account-0", SignalWorkflow("deposit", input=plain(amount))) for amount in range(1, 9)]
+    return _world(("account-0", open_account()), *deposits, *[("note-0", _start("SimNote"))] * 6, world=world)
+
+
 SCENARIOS: dict[str, Callable[[], World]] = {
     scenario.__name__: scenario
     for scenario in (
@@ -113,6 +121,7 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         race,
         impatient,
         stubborn,
+        trimmed,
     )
 }
 

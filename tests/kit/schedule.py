@@ -7,7 +7,7 @@ appends are late, lost, doubled or wrongly reported; clients and workers repeat 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kit.ports import Crash, PortCalls, crash
 from kit.slow_medium import Fate
@@ -24,10 +24,11 @@ ACCOUNTS = ("account-0", "account-3", "account-5")
 
 @dataclass
 class Schedule:
-    """One seed. `faults` 0 is a quiet life."""
+    """One seed. `trims`: a life of trimming, half-appended turns and takeovers, where else chance would give each its share."""
 
     seed: int
     steps: int = 150
+    trims: bool = False
     random: random.Random = field(init=False)
     world: World = field(init=False)
 
@@ -44,7 +45,11 @@ class Schedule:
             claim_backoff_first_ms=STEP_MS,
             claim_backoff_max_ms=200,
             handover_ms=200,
+            retention_ms=chance.choice((0, 200, 1_000)),
+            checkpoint_interval_ms=chance.choice((0, 40, 300)),
         )
+        if self.trims:
+            limits = replace(limits, retention_ms=200, checkpoint_interval_ms=0, turn_records_max=500)
         self.world = World(partitions=chance.choice((1, 2, 3)), limits=limits, said={})
         self._bad_fates = chance.choice(([], [Fate.LATE], [Fate.LATE, Fate.TWICE], [Fate.LOST, Fate.UNTOLD], list(Fate)[1:]))
         self._fate_rate = chance.choice((0.02, 0.1, 0.3))
@@ -54,8 +59,10 @@ class Schedule:
         self._turning: set[str] = set()
         self._numbers = 0
         self._calm = False
+        if self.trims:
+            self._bad_fates, self._fate_rate, self._fault_rate = [Fate.LOST, Fate.UNTOLD, Fate.LATE], 0.3, 0.15
         self._leap_rate = chance.choice((0.0, 0.1))
-        self._lag_rate = chance.choice((0.0, 0.0, 0.5, 0.9))
+        self._lag_rate = 0.5 if self.trims else chance.choice((0.0, 0.0, 0.5, 0.9))
 
     def run(self) -> World:
         """Open accounts in peace, live through the faults, and come right."""
@@ -148,7 +155,12 @@ class Schedule:
     def _fault(self) -> None:
         world, chance = self.world, self.random
         name = chance.choice(self.names)
-        match chance.choice(("said", "said", "pause", "resume", "lose")):
+        match chance.choice(("said", "said", "pause", "resume", "lose", "start back")):
+            case "start back":
+                place = history_of(chance.randrange(world.partitions))
+                if world.medium.deleted[place]:
+                    world.medium.move_start_back(*place, chance.randrange(1, 40))
+                    world.promises.seen["start moved back"] += 1
             case "said":
                 assert world.said is not None
                 world.said[chance.randrange(world.partitions)] = set(chance.sample(self.names, chance.randint(1, len(self.names))))

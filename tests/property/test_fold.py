@@ -211,7 +211,7 @@ class Reader:
         tables = Tables(self.store)
         self.runs = Runs(tables, CodeHost([]), "ns", entries_max=0)
         self.applier = Applier(tables)
-        self.rebuild = Rebuild(TOPICS, self.runs, self.applier)
+        self.rebuild = Rebuild(TOPICS, tables, self.runs, self.applier)
 
     def state(self, workflow_id: str) -> RunState | None:
         return self.runs.entry(workflow_id).state

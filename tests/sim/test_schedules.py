@@ -24,6 +24,10 @@ SOMETIMES = {
     "message refused",
     "query answered",
     "activity timed out",
+    "live Forget",
+    "live Carried",
+    "live Checkpoint",
+    "start moved back",
 }
 """What must have happened in some of the schedules; otherwise they look in the wrong places."""
 

@@ -9,8 +9,8 @@ import typer
 from perdure._replay.registry import Registry
 from perdure_platform.cli.connection import opened_log
 from perdure_platform.cli.exits import run
-from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, LogUrl, Namespace, RegistryName, StoreDirectory
-from perdure_platform.cli.serving import code_names, running_owner, running_worker, until_stopped, user_registry, watch
+from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, LogUrl, Namespace, RegistryName, Retention, StoreDirectory, duration
+from perdure_platform.cli.serving import code_names, owner_limits, running_owner, running_worker, until_stopped, user_registry, watch
 from perdure_platform.cli.store_directory import held_directory
 
 
@@ -19,18 +19,21 @@ def dev(
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     store: StoreDirectory = DEFAULT_STORE,
+    retention: Retention = "",
 ) -> None:
     """Run log, owner and worker in one process until Ctrl-C. Nothing else needs to be installed or started.
 
     What was started before and has not ended goes on where it was.
     """
 
+    limits = owner_limits(duration("--retention", retention))
+
     async def work() -> None:
         registry = user_registry(registry_name)
         watch("dev")
         with opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
             async with (
-                running_owner(log, name, registry, directory) as running,
+                running_owner(log, name, registry, directory, limits) as running,
                 running_worker(log, name, registry) as task,
             ):
                 typer.echo(

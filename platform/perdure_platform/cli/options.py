@@ -44,6 +44,17 @@ StoreDirectory = Annotated[
     ),
 ]
 DEFAULT_STORE = "perdure.store"
+Retention = Annotated[
+    str,
+    typer.Option(
+        "--retention",
+        envvar="PERDURE_RETENTION",
+        metavar="DURATION",
+        help="Drop closed workflows, and the history that nothing else needs, after this long: 12h, 30d. Give it to every owner of the "
+        "namespace. [default: keep everything]",
+        show_default=False,
+    ),
+]
 RunIdOption = Annotated[str, typer.Option("--run-id", metavar="ID", help="A certain run; the latest one if not given.")]
 WorkflowIdArgument = Annotated[str, typer.Argument(metavar="WORKFLOW_ID", help="The workflow id.")]
 Inputs = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
@@ -19,7 +20,7 @@ from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, AsJson, Log
 from perdure_platform.cli.output import jsonable, print_json, print_table
 from perdure_platform.cli.store_directory import held_directory
 from perdure_platform.node.topics import describe_namespace
-from perdure_platform.ops.verify import Folded, fold_partition
+from perdure_platform.ops.verify import Folded, TrimmedMeanwhile, fold_partition
 from perdure_platform.store.rocks import RocksStores
 from perdure_schemas.replies import PartitionDescribed
 
@@ -27,6 +28,8 @@ commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 ANSWER_TIMEOUT = timedelta(seconds=5)
 DIGEST_TIMEOUT = timedelta(minutes=5)
+TRIMMED_TIMES_MAX = 5
+"""A partition that is trimmed while it is compared is compared again, so often."""
 FOLDED_HEAD = ("partition", "records", "events", "seconds", "dead", "digest")
 Chosen = Annotated[
     list[int] | None,
@@ -52,6 +55,23 @@ def list_(log_url: LogUrl = DEFAULT_LOG, namespace: Namespace = None, as_json: A
     run(work(), log_url)
 
 
+async def _compared(client: Client, number: int, log_url: str, namespace: str | None, *, answers: bool) -> tuple[Folded, str]:
+    """A partition folded up to where its owner's digest was taken, and the verdict."""
+    for attempt in itertools.count(1):
+        live = await client.describe_partition(number, with_digest=True, rpc_timeout=DIGEST_TIMEOUT) if answers else None
+        end_offset = live.digest_offset + 1 if live else None
+        try:
+            with opened_log(log_url, namespace) as (log, name), tempfile.TemporaryDirectory(prefix="perdure-verify-") as scratch:
+                folded = await asyncio.to_thread(fold_partition, log, name, number, RocksStores(Path(scratch)), end_offset)
+        except TrimmedMeanwhile:
+            if attempt == TRIMMED_TIMES_MAX:
+                raise
+            await asyncio.sleep(1)
+        else:
+            return folded, "no owner answers" if live is None else "same" if live.digest == folded.digest else "DIFFERS"
+    raise AssertionError("counting has no end")
+
+
 @commands.command("verify")
 def verify(chosen: Chosen = None, log_url: LogUrl = DEFAULT_LOG, namespace: Namespace = None, as_json: AsJson = False) -> None:
     """Fold partitions from the log into a scratch store and compare it with what their owners have, row for row, by a digest.
@@ -60,17 +80,10 @@ def verify(chosen: Chosen = None, log_url: LogUrl = DEFAULT_LOG, namespace: Name
     """
 
     async def work() -> list[tuple[Folded, str]]:
-        results = []
         async with connected(log_url, namespace) as client:
             numbers = _numbers(chosen, client.connection.channel.partition_count)
             answering = await described(client, numbers)  # who does not answer this gets no long wait for a digest
-            for number in numbers:
-                live = await client.describe_partition(number, with_digest=True, rpc_timeout=DIGEST_TIMEOUT) if answering[number] else None
-                end_offset = live.digest_offset + 1 if live else None
-                with opened_log(log_url, namespace) as (log, name), tempfile.TemporaryDirectory(prefix="perdure-verify-") as scratch:
-                    folded = await asyncio.to_thread(fold_partition, log, name, number, RocksStores(Path(scratch)), end_offset)
-                results.append((folded, "no owner answers" if live is None else "same" if live.digest == folded.digest else "DIFFERS"))
-        return results
+            return [await _compared(client, number, log_url, namespace, answers=answering[number] is not None) for number in numbers]
 
     results = run(work(), log_url)
     verdicts = [verdict for _, verdict in results]

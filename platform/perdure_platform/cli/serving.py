@@ -10,6 +10,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from perdure._activity_worker import ActivityWorker
@@ -22,6 +24,7 @@ from perdure._telemetry.setup import setup_from_environment
 from perdure.workflow._activities import ACTIVITY_DEFINITION
 from perdure.workflow._definition import WorkflowDefinition
 from perdure_platform.cli.exits import ExitCode, fail
+from perdure_platform.config import DEFAULT_LIMITS, OwnerLimits
 from perdure_platform.node.embedded import EmbeddedOwner
 
 HAND_OVER_TIMEOUT_MS = 10_000
@@ -58,8 +61,15 @@ def watch(role: str) -> None:
     setup_from_environment(role)
 
 
+def owner_limits(retention: timedelta | None) -> OwnerLimits:
+    """The limits of an owner with this retention; None keeps everything. Checkpoints follow each other eight times as often."""
+    retention_ms = round(retention.total_seconds() * 1000) if retention is not None else 0
+    interval_ms = min(max(retention_ms // 8, 100), DEFAULT_LIMITS.checkpoint_interval_ms)
+    return replace(DEFAULT_LIMITS, retention_ms=retention_ms, checkpoint_interval_ms=interval_ms)
+
+
 @asynccontextmanager
-async def running_owner(log: Log, namespace: str, registry: Registry, store: Path) -> AsyncIterator[EmbeddedOwner]:
+async def running_owner(log: Log, namespace: str, registry: Registry, store: Path, limits: OwnerLimits) -> AsyncIterator[EmbeddedOwner]:
     """An owner that serves; at the end it hands its partitions over."""
     gc.freeze()  # modules and code do not become garbage
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
@@ -68,7 +78,7 @@ async def running_owner(log: Log, namespace: str, registry: Registry, store: Pat
         data_converter=registry.data_converter,
         workflow_failure_exception_types=registry.workflow_failure_exception_types,
     )
-    owner = EmbeddedOwner(log, namespace, host, store_directory=store)
+    owner = EmbeddedOwner(log, namespace, host, store_directory=store, limits=limits)
     owner.start()
     try:
         yield owner

@@ -24,9 +24,10 @@ from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Retired
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.owner import PartitionOwner, Parts
-from perdure_platform.partition.rebuild import Rebuild, Topics
+from perdure_platform.partition.rebuild import NotAStart, Rebuild, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
+from perdure_platform.partition.start import StartSearch
 from perdure_platform.store import keys, tables
 from perdure_platform.store.port import Store, StoreDamaged, StoreProvider
 from perdure_platform.store.tables import LAYOUT, Tables
@@ -35,13 +36,14 @@ from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
 
-END_TIMEOUT_MS = 5_000
+BOUNDS_TIMEOUT_MS = 5_000
 
 
 class Stage(Enum):
     """Where a partition is on its way."""
 
     WAITING = "waiting"
+    SEARCHING = "searching"
     REBUILDING = "rebuilding"
     CLAIMING = "claiming"
     LEADING = "leading"
@@ -82,6 +84,8 @@ class AssignedPartition:
         self._clock: PartitionClock | None = None
         self._end_request: EndOffsetsRequest | None = None
         self._opened_at = 0
+        self._search: StartSearch | None = None
+        self._commands_missing_at = -1
         self._claiming: Claiming | None = None
         self._moved = True
         self._meter: PartitionMeter | None = None
@@ -93,9 +97,11 @@ class AssignedPartition:
 
     def positions(self) -> dict[TopicPartition, int]:
         """What to read, and from where."""
+        partition = self.topics.partition
+        if self.stage is Stage.SEARCHING and self._search is not None:
+            return {(self._history, partition): self._search.next_offset}
         if self._rebuild is None:
             return {}
-        partition = self.topics.partition
         positions = {(self._history, partition): self._rebuild.next_offset}
         if self.owner is not None:
             positions[(self._commands, partition)] = self.owner.next_command_offset
@@ -118,6 +124,8 @@ class AssignedPartition:
                 return self.owner.wait_ms()
             case Stage.WAITING:
                 return int(max(0.0, min(self._wait_until_ms - self._around.monotonic_ms(), 1000)))
+            case Stage.SEARCHING:
+                return 2
             case Stage.REBUILDING if self._end_request is not None:
                 return 2
             case Stage.REBUILDING:
@@ -132,6 +140,10 @@ class AssignedPartition:
         except Retired as retired:
             logger.warning("partition %d: claim given up: %s", self.topics.partition, retired, extra=self._extra())
             self._retire()
+        except NotAStart as error:
+            search = self._search
+            self._set_store_aside(str(error))
+            self._search = search  # the next place is tried
         except StoreDamaged as damage:
             self._set_store_aside(str(damage))
         except LogUnavailable as error:
@@ -154,19 +166,41 @@ class AssignedPartition:
         self.stage = Stage.STOPPED
 
     def out_of_range(self, error: OffsetOutOfRange) -> None:
-        """Reading failed: what should be there is not. A store that was found ahead of the log is rebuilt; records that are gone, or go
-        under a leading owner, stop the partition (B1)."""
-        place = (self._history, self.topics.partition)
+        """Reading failed: what should be there is not.
+
+        Where history was trimmed, the fold begins anew at a start that the log has now. A store that was found ahead of the log is
+        rebuilt. Records that are gone otherwise, or go under a leading owner, stop the partition (B1).
+        """
+        place = (error.topic, self.topics.partition)
         try:
-            end = self._around.log.end_offsets([place], END_TIMEOUT_MS)[place]
+            start = self._around.log.start_offsets([place], BOUNDS_TIMEOUT_MS)[place]
+            end = self._around.log.end_offsets([place], BOUNDS_TIMEOUT_MS)[place]
         except LogUnavailable as unavailable:
             logger.warning("partition %d: %s; trying again", self.topics.partition, unavailable, extra=self._extra())
             self._retire()
             return
-        if error.topic == self._history and self.stage is Stage.REBUILDING and self._opened_at > end:
+        position = self.positions().get(place)
+        if position is None or start <= position <= end:
+            return  # it was about a place where this partition does not read any more
+        if error.topic == self._history and position < start:
+            self._begin_search(start)
+        elif error.topic == self._history and self.stage is Stage.REBUILDING and self._opened_at > end:
             self._set_store_aside(_ahead(self._opened_at, end))
+        elif error.topic == self._commands and position < start and position != self._commands_missing_at:
+            # Somebody else may have led meanwhile and have settled and deleted them; history tells.
+            self._commands_missing_at = position
+            self._retire()
         else:
             self._stop(LogCorrupt(f"{error}. Records that this partition needs are gone: nothing is skipped. See the runbook"))
+
+    def _begin_search(self, start: int) -> None:
+        position = 0 if self._rebuild is None else self._rebuild.next_offset
+        if position:
+            self._set_store_aside(f"it is at offset {position}, and the log begins at {start} now")
+        self._drop()
+        self._search = StartSearch(start)
+        self._end_request = self._around.log.request_end_offsets([(self._history, self.topics.partition)])
+        self.stage = Stage.SEARCHING
 
     # -- the steps
 
@@ -174,7 +208,9 @@ class AssignedPartition:
         match self.stage:
             case Stage.WAITING:
                 if self._around.monotonic_ms() >= self._wait_until_ms:
-                    self._open()
+                    self._open(self._search.next_candidate() if self._search is not None else 0)
+            case Stage.SEARCHING:
+                self._search_start(history)
             case Stage.REBUILDING:
                 assert self._rebuild is not None
                 self._rebuild.fold(history)
@@ -189,14 +225,24 @@ class AssignedPartition:
             case Stage.STOPPED:
                 pass
 
-    def _open(self) -> None:
+    def _search_start(self, history: Sequence[Record]) -> None:
+        assert self._search is not None
+        assert self._end_request is not None
+        self._search.take(history)
+        ends = self._end_request.result()
+        if ends is not None and self._search.next_offset >= ends[self._history, self.topics.partition]:
+            self._open(self._search.next_candidate())
+
+    def _open(self, begin_at: int = 0) -> None:
         around, topics = self._around, self.topics
         self._store = around.stores.open(topics.partition)
         store_tables = Tables(self._store)
         self._check_identity(store_tables)
         self._applier = Applier(store_tables)
         self._runs = Runs(store_tables, around.host, topics.namespace, around.limits.cached_runs_max)
-        self._rebuild = Rebuild(topics, self._runs, self._applier)
+        if self._applier.is_partial:
+            raise StoreDamaged("its rebuilding from a trimmed log was not finished")
+        self._rebuild = Rebuild(topics, store_tables, self._runs, self._applier, begin_at)
         self._clock = PartitionClock(around.monotonic_ms, self._applier.positions.time_ms)
         self._opened_at = self._rebuild.next_offset
         self._end_request = around.log.request_end_offsets([(self._history, topics.partition)])
@@ -227,6 +273,7 @@ class AssignedPartition:
             raise StoreDamaged(_ahead(self._opened_at, end))
         if self._rebuild.next_offset < end:
             return
+        self._rebuild.check_complete()
         assert self._clock is not None
         self._clock.observe(self._applier.positions.time_ms)
         self._claiming = Claiming(
@@ -343,7 +390,7 @@ class AssignedPartition:
             self._runs.close()
         if self._store is not None:
             self._store.close()
-        self.owner = self._store = self._runs = self._applier = self._rebuild = self._clock = self._claiming = None
+        self.owner = self._store = self._runs = self._applier = self._rebuild = self._clock = self._claiming = self._search = None
         self._end_request = None
         self._moved = True
 

@@ -12,9 +12,24 @@ from dataclasses import replace
 from perdure_platform.partition.apply import RunChange
 from perdure_platform.partition.confirm import Confirmer, Sent
 from perdure_platform.partition.transition.draft import Decision
+from perdure_platform.partition.transition.state import RunState
 from perdure_schemas.codec import encode_history
 from perdure_schemas.dead_letters import DeadLetter
-from perdure_schemas.history import AddressedReply, AppliedOffset, Claim, ClaimedRecord, CommitRecord, Mark, PositionRecord
+from perdure_schemas.history import (
+    AddressedReply,
+    AppliedOffset,
+    Carried,
+    CarriedTransition,
+    Checkpoint,
+    Claim,
+    ClaimedRecord,
+    CommitRecord,
+    Forget,
+    Mark,
+    PositionRecord,
+    RunName,
+    SettledRequest,
+)
 from perdure_schemas.live import LiveState
 
 DEAD_LETTER_BYTES = 1024 * 1024
@@ -102,6 +117,60 @@ class Appender:
         self.watermark = watermark
         self._append(record, "", ())
 
+    def forget(self, runs: Sequence[RunState], released: int, now_ms: int) -> None:
+        """Append that closed runs are past their retention."""
+        names = tuple(RunName(run.workflow_id, run.run_id) for run in runs)
+        record = Forget(self._claim.claim_number, self._claim.claim_id, self._next(), now_ms, released, names)
+        self._append(record, "", tuple((run, run) for run in runs))
+
+    def carry(self, run: RunState, parts: Sequence[Sequence[CarriedTransition]], released: int, now_ms: int) -> None:
+        """Append a run as a whole, in as many parts as it takes."""
+        name = RunName(run.workflow_id, run.run_id)
+        for part, transitions in enumerate(parts, 1):
+            record = Carried(
+                self._claim.claim_number,
+                self._claim.claim_id,
+                self._next(),
+                now_ms,
+                released,
+                name,
+                part,
+                len(parts),
+                tuple(transitions),
+            )
+            self._append(record, "", ((None, run),) if part == len(parts) else (), run.workflow_id)
+
+    def checkpoint(
+        self,
+        watermark: int,
+        released: int,
+        marks: dict[str, Mark],
+        applied: tuple[AppliedOffset, ...],
+        now_ms: int,
+        requests: Sequence[Sequence[SettledRequest]],
+        start: int,
+    ) -> None:
+        """Append a checkpoint, in as many parts as its requests take; only between two turns. `start` is -1 or an earlier checkpoint."""
+        assert self._held is None, "a checkpoint stands between turns"
+        for part, some in enumerate(requests, 1):
+            record = Checkpoint(
+                claim_number=self._claim.claim_number,
+                claim_id=self._claim.claim_id,
+                sequence=self._next(),
+                time_ms=now_ms,
+                watermark=watermark,
+                released=released,
+                marks=marks,
+                live_count=self.live_count,
+                part=part,
+                parts=len(requests),
+                start=start if part == len(requests) else -1,
+                applied=applied if part == 1 else (),
+                requests=tuple(some),
+            )
+            self._append(record, "", ())
+        self.watermark = watermark
+
     def _next(self) -> int:
         self.sequence += 1
         self.live_count += 1
@@ -112,8 +181,8 @@ class Appender:
             self._append(*self._held)
         self._held = (record, workflow_id, runs)
 
-    def _append(self, record: ClaimedRecord, workflow_id: str, runs: tuple[RunChange, ...]) -> None:
+    def _append(self, record: ClaimedRecord, workflow_id: str, runs: tuple[RunChange, ...], key: str = "") -> None:
         value = encode_history(record)
         self._confirmer.sent(Sent(value, record, workflow_id, runs))
-        self._send(workflow_id.encode() or None, value)
+        self._send((workflow_id or key).encode() or None, value)
         self.released = record.released

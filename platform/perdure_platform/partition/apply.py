@@ -16,7 +16,17 @@ from perdure_platform.partition.transition.positions import Positions, advance, 
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store import keys, tables
 from perdure_platform.store.tables import Batch, Tables
-from perdure_schemas.history import CommitRecord, HistoryRecord
+from perdure_schemas.history import (
+    AppliedOffset,
+    Carried,
+    Checkpoint,
+    Claim,
+    CommitRecord,
+    Forget,
+    HistoryRecord,
+    PositionRecord,
+    SettledRequest,
+)
 from perdure_schemas.live import LiveState, Verdict
 from perdure_schemas.replies import RunSummary
 
@@ -26,7 +36,10 @@ RunChange = tuple[RunState | None, RunState]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A record as read back, with its verdict and, where it is live, what it does to its runs."""
+    """A record as read back, with its verdict and, where it is live, what it does to its runs.
+
+    The last part of a carried run comes with (None, the run); a Forget with each of its runs, unchanged.
+    """
 
     offset: int
     leader_epoch: int
@@ -50,6 +63,22 @@ class Applier:
         heapq.heapify(self._expiries)
         self._unreleased: deque[int] = deque(offset for offset, _ in store_tables.unreleased())
         self.expired: list[tuple[str, str]] = []
+        self._began_at = store_tables.began_at()
+        self.last_droppable_offset = self.positions.next_offset
+        """Of the newest record that trimming may drop some day: a commit record, or a closed run carried. Of those from before this
+        process nothing is known."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether this fold began in a trimmed log and has not yet met the record that names its beginning as the start."""
+        return self.positions.start < self._began_at
+
+    def begin(self, offset: int, checkpoint: Checkpoint) -> None:
+        """Begin in an empty store with `checkpoint`, which stands at `offset` of a trimmed log."""
+        live = LiveState(checkpoint.claim_number, checkpoint.claim_id, checkpoint.sequence - 1, checkpoint.live_count - 1)
+        self.positions = Positions(next_offset=offset, live=live)
+        self._began_at = offset
+        self._tables.store.write({keys.BEGAN: keys.number(offset), keys.POSITIONS: tables.encode_positions(self.positions)})
 
     def has_releasable(self, released: int) -> bool:
         """Whether the log does not know yet of effects that are acknowledged up to `released`."""
@@ -64,28 +93,90 @@ class Applier:
                 self.positions = step_over(self.positions, one.offset, one.leader_epoch)
                 continue
             self.positions = advance(self.positions, one.record, one.live, one.offset, one.leader_epoch, one.append_time_ms)
-            if isinstance(one.record, CommitRecord):
-                self._commit(one, one.record, batch)
+            match one.record:
+                case CommitRecord():
+                    self.last_droppable_offset = one.offset
+                    self._commit(one, one.record, batch)
+                case Checkpoint():
+                    self._checkpoint(one.offset, one.record, batch)
+                case Carried():
+                    self._carry(one, one.record, batch)
+                case Forget():
+                    for forgotten, _ in one.runs:
+                        assert forgotten is not None
+                        self._forget(forgotten, batch)
+                case Claim() | PositionRecord():
+                    pass  # positions are all that they are
             self._settle(batch)
         if any(one.verdict is Verdict.LIVE for one in judged):
             batch[keys.POSITIONS] = tables.encode_positions(self.positions)
             self._tables.store.write(batch)
 
     def _commit(self, one: Judged, record: CommitRecord, batch: Batch) -> None:
-        for applied in record.applied:
-            if applied.offset > self.applied.get(applied.workflow_id, -1):
-                self.applied[applied.workflow_id] = applied.offset
-                batch[keys.applied(applied.workflow_id)] = keys.number(applied.offset)
+        self._raise_applied(record.applied, batch)
         for request in record.requests:
-            batch[keys.request(request.workflow_id, request.request_id)] = tables.encode_request(request)
-            heapq.heappush(self._expiries, (request.expires_at_ms, request.workflow_id, request.request_id))
+            self._remember(request, batch)
         row = tables.encode_run_record(one.append_time_ms, one.value)
         for before, after in one.runs:
             batch[keys.run_record(after.workflow_id, after.run_id, one.offset)] = row
             write_run(before, after, batch)
         if has_effects(record):
             self._unreleased.append(one.offset)
-            batch[keys.unreleased(one.offset)] = tables.unreleased_row(record, one.offset, one.value)
+            batch[keys.unreleased(one.offset)] = tables.unreleased_row(record, one.offset, one.value, has_rows=bool(one.runs))
+
+    def _raise_applied(self, applied: Sequence[AppliedOffset], batch: Batch) -> None:
+        for one in applied:
+            if one.offset > self.applied.get(one.workflow_id, -1):
+                self.applied[one.workflow_id] = one.offset
+                batch[keys.applied(one.workflow_id)] = keys.number(one.offset)
+
+    def _remember(self, request: SettledRequest, batch: Batch) -> None:
+        batch[keys.request(request.workflow_id, request.request_id)] = tables.encode_request(request)
+        heapq.heappush(self._expiries, (request.expires_at_ms, request.workflow_id, request.request_id))
+
+    # -- trimming (design.md 3.8)
+
+    def _checkpoint(self, offset: int, checkpoint: Checkpoint, batch: Batch) -> None:
+        self._raise_applied(checkpoint.applied, batch)
+        if self.is_partial:  # who has read from further back knows them
+            for request in checkpoint.requests:
+                self._remember(request, batch)
+        if checkpoint.part == 1:
+            batch[keys.checkpoint(offset)] = tables.encode_checkpoint(self.positions.time_ms, checkpoint.watermark)
+        if checkpoint.start > 0:
+            for old in self._tables.checkpoints():
+                if old.offset < checkpoint.start:
+                    batch[keys.checkpoint(old.offset)] = None
+
+    def _carry(self, one: Judged, carried: Carried, batch: Batch) -> None:
+        """With its last part, a carried run replaces the records that it was made of."""
+        workflow_id, run_id = carried.run.workflow_id, carried.run.run_id
+        if one.runs:
+            ((_, run),) = one.runs
+            if not run.is_open:
+                self.last_droppable_offset = one.offset
+            prefix = keys.run_records(workflow_id, run_id)
+            rows = sorted({*self._tables.run_rows(workflow_id, run_id), *(key for key in batch if key.startswith(prefix))})
+            for key in rows[: len(rows) - (carried.parts - 1)]:
+                batch[key] = None
+            write_run(None, run, batch, is_current=self._is_current(run, carried.transitions[0].offset))
+        batch[keys.run_record(workflow_id, run_id, one.offset)] = tables.encode_run_record(one.append_time_ms, one.value)
+
+    def _is_current(self, run: RunState, first_offset: int) -> bool:
+        """Carrying changes nothing about which run of an id is current; but who began in a trimmed log learns it here: the last one that
+        began. Runs of one id are carried in the order in which they began, so of two that began in one record the later one is."""
+        current = self._tables.current_run(run.workflow_id)
+        if not self.is_partial or current == run.run_id:
+            return current == run.run_id
+        first = None if current is None else next(self._tables.transitions(run.workflow_id, current), None)
+        return first is None or first.offset <= first_offset
+
+    def _forget(self, run: RunState, batch: Batch) -> None:
+        for key in self._tables.run_rows(run.workflow_id, run.run_id):
+            batch[key] = None
+        batch[keys.visibility(run.start_time_ms, run.workflow_id, run.run_id)] = None
+        if self._tables.current_run(run.workflow_id) == run.run_id:
+            batch[keys.current_run(run.workflow_id)] = None
 
     def _settle(self, batch: Batch) -> None:
         """Drop the rows that the positions have passed."""
@@ -103,10 +194,10 @@ class Applier:
             batch[keys.unreleased(self._unreleased.popleft())] = None
 
 
-def write_run(before: RunState | None, after: RunState, batch: Batch) -> None:
-    """The rows of a run that follow from its state."""
+def write_run(before: RunState | None, after: RunState, batch: Batch, *, is_current: bool = True) -> None:
+    """The rows of a run that follow from its state; one that begins is its id's current run."""
     workflow_id, run_id = after.workflow_id, after.run_id
-    if before is None:
+    if before is None and is_current:
         batch[keys.current_run(workflow_id)] = run_id.encode()
     if before is None or before.status is not after.status:
         batch[keys.visibility(after.start_time_ms, workflow_id, run_id)] = tables.encode_summary(summary(after))

@@ -31,11 +31,12 @@ from perdure_platform.partition.transition.effects import effects_of
 from perdure_platform.partition.transition.handlers import READS
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.partition.transition.workflow import closed_reply
+from perdure_platform.partition.trim import Decided, Trimmer
 from perdure_platform.store.tables import Tables
 from perdure_schemas.commands import Command
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.events import ActivityTaskScheduled, ResultWaiter
-from perdure_schemas.history import AddressedReply, Claim, CommitRecord, Mark, SettledRequest
+from perdure_schemas.history import AddressedReply, AppliedOffset, Claim, CommitRecord, Forget, Mark, SettledRequest
 from perdure_schemas.replies import PartitionDescribed
 from perdure_schemas.topics import commands_topic, history_topic
 
@@ -85,7 +86,9 @@ class PartitionOwner:
         self._barrier = Barrier(self._request_ends, self._read_ends)
         self._reader = Reader(self, self._runs, self._tables, self._tables.store)
         self._reads: list[Command] = []
-        self._last_append_ms = self._clock.now_ms()
+        self._last_append_ms = now_ms = self._clock.now_ms()
+        shared = (self._topics, parts.log, self._tables, self._runs, self._applier, self._appender, self._limits)
+        self._trimmer = Trimmer(*shared, now_ms, self._decided)
         self._release_again(claim_offset)
         self._appender.position(self.next_command_offset - 1, self._releaser.released, self._all_marks(), self._clock.now_ms())
         self._taken_over = [workflow_id for workflow_id, _ in self._tables.failing()]
@@ -97,7 +100,8 @@ class PartitionOwner:
         self._settle(history)  # 4 confirm, 5 apply, 6 release
         now_ms = self._clock.now_ms()
         inputs, dead_letters = self._decode(commands, now_ms)  # 1
-        self._add_due(inputs, now_ms)
+        if not self._trimmer.wants_quiet:
+            self._add_due(inputs, now_ms)
         for workflow_id, arrived in inputs.items():  # each run once
             for batch in self._cut(arrived):
                 self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
@@ -117,6 +121,9 @@ class PartitionOwner:
             if sent is None:
                 continue
             self._confirmed_sequence = sent.record.sequence
+            if isinstance(sent.record, Forget):
+                for name in sent.record.runs:
+                    self._runs.forget(name.workflow_id)
             if sent.workflow_id:
                 self._runs.confirmed(sent.workflow_id)
                 self._look_at(sent.workflow_id, self._runs.entry(sent.workflow_id).state)
@@ -199,10 +206,11 @@ class PartitionOwner:
             for workflow_id in self._overdue:
                 self._due.add(workflow_id, now_ms)
             self._overdue.clear()
+        self._trimmer.turn(now_ms, is_settled=self.is_settled, in_flight_bytes=self.confirmer.in_flight_bytes)
         self._write_position_when_idle(now_ms, watermark)
 
     def _write_position_when_idle(self, now_ms: int, watermark: int) -> None:
-        if self.confirmer.in_flight or now_ms - self._last_append_ms < self._limits.idle_position_ms:
+        if self.confirmer.in_flight or self._trimmer.wants_quiet or now_ms - self._last_append_ms < self._limits.idle_position_ms:
             return
         released = self._releaser.released
         if watermark > self._appender.watermark or self._applier.has_releasable(released):
@@ -290,7 +298,8 @@ class PartitionOwner:
     def has_room(self) -> bool:
         """Whether commands may be taken: what is in flight, and what waits to leave, is bounded (design.md 5)."""
         return (
-            len(self.confirmer.in_flight) < self._limits.in_flight_records_max
+            not self._trimmer.wants_quiet
+            and len(self.confirmer.in_flight) < self._limits.in_flight_records_max
             and self.confirmer.in_flight_bytes < self._limits.in_flight_bytes_max
             and self._lanes.waiting < self._limits.unsent_effects_max
         )
@@ -302,7 +311,7 @@ class PartitionOwner:
 
     def wait_ms(self) -> int:
         """How long the loop may sleep if nothing comes."""
-        if self._barrier.is_waiting or self._lanes.waiting or self._reads:
+        if self._barrier.is_waiting or self._lanes.waiting or self._reads or self._trimmer.wants_quiet:
             return 1
         until_due_ms = self._due.next_ms() - self._clock.now_ms()
         patience_ms = ASK_AGAIN_MS if self._barrier.questions else self._limits.idle_position_ms
@@ -347,6 +356,11 @@ class PartitionOwner:
 
     def _all_marks(self) -> dict[str, Mark]:
         return {str(source): Mark(*mark) for source, mark in self._marks.items()}
+
+    def _decided(self) -> Decided:
+        watermark = self.next_command_offset - 1
+        applied = tuple(AppliedOffset(name, at) for name, at in sorted(self._applier.applied.items()) if at > watermark)
+        return Decided(watermark, self._releaser.released, self._all_marks(), applied, tuple(self._requests.values()))
 
     def _send_history(self, key: bytes | None, value: bytes) -> None:
         self._lanes.append_history(history_topic(self._topics.namespace), self._topics.partition, key, value)

@@ -191,14 +191,15 @@ class Reader:
         size_bytes = 0
         closed = False
         found = False
-        for stored, transition in self._runs.transitions(workflow_id, run_id):
+        for stored in self._tables.transitions(workflow_id, run_id):
+            transition = stored.transition
             found = True
             if page and size_bytes + stored.size_bytes > PAGE_BYTES:
                 return replies.HistoryPage(run_id, tuple(page), page[-1].event_id + 1, closed)
             closed = closed or any(isinstance(event, CloseEvent) for event in (*transition.inbound, *transition.produced))
             for event_id, event in enumerate((*transition.inbound, *transition.produced), transition.first_event_id):
                 if event_id >= body.first_event_id and len(page) < body.events_max:
-                    page.append(replies.HistoryEvent(event_id, stored.record.time_ms, event))
+                    page.append(replies.HistoryEvent(event_id, stored.time_ms, event))
             if page and len(page) >= body.events_max:
                 return replies.HistoryPage(run_id, tuple(page), page[-1].event_id + 1, closed)
             size_bytes += stored.size_bytes if page else 0

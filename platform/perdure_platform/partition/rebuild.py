@@ -6,15 +6,17 @@ Also what a standby runs, and `perdure partition verify`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perdure._log.port import Record
 from perdure_platform.partition.apply import Applier, Judged, RunChange
 from perdure_platform.partition.confirm import decode_record
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.fold import fold_transition
+from perdure_platform.partition.transition.state import RunState
+from perdure_platform.store.tables import Tables
 from perdure_schemas.errors import LogCorrupt
-from perdure_schemas.history import Claim, CommitRecord, Transition
+from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, PositionRecord, RunName, Transition
 from perdure_schemas.live import Verdict, judge
 
 
@@ -29,43 +31,118 @@ class Topics:
     history_topic_id: str
 
 
-class Rebuild:
-    """Folds one partition's history into its store."""
+class NotAStart(LogCorrupt):
+    """A trimmed log may not begin where this fold began; another place may do."""
 
-    def __init__(self, topics: Topics, runs: Runs, applier: Applier) -> None:
+
+class Rebuild:
+    """Folds one partition's history into its store; where the log was trimmed, an empty one from the checkpoint at `begin_at`."""
+
+    def __init__(self, topics: Topics, store_tables: Tables, runs: Runs, applier: Applier, begin_at: int = 0) -> None:
         self._topics = topics
+        self._tables = store_tables
         self._runs = runs
         self._applier = applier
+        self._begin_at = begin_at
+        self._skipped: set[RunName] = set()
         self.claims: list[int] = []
         self.events = 0
 
     @property
     def next_offset(self) -> int:
         """Where reading goes on."""
-        return self._applier.positions.next_offset
+        return max(self._begin_at, self._applier.positions.next_offset)
 
     def fold(self, records: Sequence[Record]) -> list[Judged]:
-        """Take records in offset order. Raises LogCorrupt, with nothing of the batch applied."""
+        """Take records in offset order. Raises LogCorrupt, with nothing behind the offending record applied."""
+        if records and self._begin_at > self._applier.positions.next_offset:
+            self._begin(records[0])
+        try:
+            return self._fold_all(records)
+        except LogCorrupt as error:
+            if self._applier.is_partial and not isinstance(error, NotAStart):
+                raise NotAStart(f"read from offset {self._begin_at}: {error}") from error
+            raise
+
+    def _fold_all(self, records: Sequence[Record]) -> list[Judged]:
         live = self._applier.positions.live
+        done: list[Judged] = []
         judged: list[Judged] = []
         for record in records:
             history = decode_record(record)
             verdict, live = judge(live, history)
-            changes: tuple[RunChange, ...] = ()
+            one = Judged(record.offset, record.leader_epoch, record.timestamp_ms, record.value, history, verdict, live)
             if verdict is Verdict.LIVE:
-                if isinstance(history, Claim):
-                    check_claim(self._topics, history, record.offset)
-                    self.claims.append(record.timestamp_ms)
-                elif isinstance(history, CommitRecord):
-                    changes = tuple(self._fold(transition, history.time_ms) for transition in history.transitions)
-            judged.append(Judged(record.offset, record.leader_epoch, record.timestamp_ms, record.value, history, verdict, live, changes))
+                match history:
+                    case Claim():
+                        check_claim(self._topics, history, record.offset)
+                        self.claims.append(record.timestamp_ms)
+                    case CommitRecord():
+                        folded = [self._fold(transition, history.time_ms) for transition in history.transitions]
+                        one = replace(one, runs=tuple(change for change in folded if change is not None))
+                    case Forget() | Carried():
+                        self._applier.apply(judged)  # what it changes is read from the store, and what follows reads what it changed
+                        one = replace(one, runs=self._trimmed(history))
+                        self._applier.apply([one])
+                        done += [*judged, one]
+                        judged = []
+                        continue
+                    case Checkpoint():
+                        self._check_start(history, record.offset)
+                    case PositionRecord():
+                        pass
+            judged.append(one)
         self._applier.apply(judged)
         self._runs.trim()
-        return judged
+        return done + judged
 
-    def _fold(self, transition: Transition, time_ms: int) -> RunChange:
+    def check_complete(self) -> None:
+        """At the end of the log: raise NotAStart unless this fold began at its start, or where a live checkpoint says that it may."""
+        if self._applier.is_partial:
+            raise NotAStart(f"no record says that the log may begin at offset {self._begin_at}")
+
+    def _begin(self, record: Record) -> None:
+        checkpoint = decode_record(record)
+        if record.offset != self._begin_at or not isinstance(checkpoint, Checkpoint) or checkpoint.part != 1:
+            raise NotAStart(f"the log may not begin at offset {self._begin_at}: there is no checkpoint")
+        self._applier.begin(record.offset, checkpoint)
+
+    def _trimmed(self, record: Forget | Carried) -> tuple[RunChange, ...]:
+        """The runs that are forgotten, or the run that has been carried as a whole with this record."""
+        names = record.runs if isinstance(record, Forget) else (record.run,)
+        self._skipped.difference_update(names)
+        if isinstance(record, Carried):
+            self._runs.forget(record.run.workflow_id)
+            run = carried_run(self._tables, record)
+            if run is None:
+                self._skipped.update({record.run} if self._applier.is_partial else ())
+                return ()
+            known = self._runs.load(record.run.workflow_id, record.run.run_id)
+            if known is not None and known != run:
+                raise LogCorrupt(f"workflow {run.workflow_id!r}, run {run.run_id}, was carried, and is not what its records made of it")
+            return ((None, run),)
+        found = [run for name in names if (run := self._runs.load(name.workflow_id, name.run_id)) is not None]
+        if opened := [run for run in found if run.is_open]:
+            raise LogCorrupt(f"workflow {opened[0].workflow_id!r}, run {opened[0].run_id}, is forgotten while it is open")
+        for name in names:
+            self._runs.forget(name.workflow_id)
+        return tuple((run, run) for run in found)
+
+    def _check_start(self, checkpoint: Checkpoint, offset: int) -> None:
+        """Where a checkpoint names the log's start, every run from before it must have been carried (R5)."""
+        if self._applier.is_partial and checkpoint.start >= self._begin_at and self._skipped:
+            name = min(self._skipped, key=str)
+            raise NotAStart(
+                f"the checkpoint at offset {offset} says that the log may begin at {checkpoint.start}, but workflow {name.workflow_id!r}, "
+                f"run {name.run_id}, which began before, was not carried: this is no place to begin"
+            )
+
+    def _fold(self, transition: Transition, time_ms: int) -> RunChange | None:
         begins = transition.first_event_id == 1
         before = None if begins else self._runs.entry(transition.workflow_id).state
+        if not begins and self._applier.is_partial and (before is None or before.run_id != transition.run_id):
+            self._skipped.add(RunName(transition.workflow_id, transition.run_id))
+            return None
         if before is not None and before.run_id != transition.run_id:
             raise LogCorrupt(
                 f"a record carries on run {transition.run_id} of workflow {transition.workflow_id!r}, whose current run is {before.run_id}"
@@ -74,6 +151,20 @@ class Rebuild:
         self._runs.put(transition.workflow_id, after)
         self.events += len(transition.inbound) + len(transition.produced)
         return before, after
+
+
+def carried_run(store_tables: Tables, last: Carried) -> RunState | None:
+    """The run that `last` completes, folded from its parts, those before it read from the store; None if it completes none."""
+    if last.part != last.parts:
+        return None
+    parts = store_tables.carried_parts(last.run.workflow_id, last.run.run_id) if last.parts > 1 else []
+    if [part.part for part in parts] != list(range(1, last.parts)):
+        return None  # of an unfinished trim; they count for nothing
+    state: RunState | None = None
+    for part in (*parts, last):
+        for carried in part.transitions:
+            state = fold_transition(state, carried.transition, carried.time_ms)
+    return state
 
 
 def check_claim(topics: Topics, claim: Claim, offset: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from perdure._replay.actions import Action
@@ -19,11 +18,10 @@ from perdure_platform.partition.transition.fold import fold_transition
 from perdure_platform.partition.transition.sizes import payload_bytes
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store.port import StoreDamaged
-from perdure_platform.store.tables import StoredRecord, Tables
+from perdure_platform.store.tables import Tables
 from perdure_schemas import events
 from perdure_schemas.errors import LogCorrupt
 from perdure_schemas.events import Event
-from perdure_schemas.history import Transition
 
 
 @dataclass(slots=True)
@@ -84,8 +82,8 @@ class Runs:
     def load(self, workflow_id: str, run_id: str) -> RunState | None:
         """Fold a run from its stored records."""
         state: RunState | None = None
-        for stored, transition in self.transitions(workflow_id, run_id):
-            state = fold_transition(state, transition, stored.record.time_ms)
+        for stored in self._tables.transitions(workflow_id, run_id):
+            state = fold_transition(state, stored.transition, stored.time_ms)
         return state
 
     def scheduled(self, workflow_id: str, run_id: str, event_id: int) -> tuple[events.ActivityTaskScheduled, int] | None:
@@ -94,24 +92,23 @@ class Runs:
         if entry is not None and entry.state is not None and entry.state.run_id == run_id and event_id in entry.state.activities:
             activity = entry.state.activities[event_id]
             return activity.event, activity.scheduled_time_ms
-        for stored, transition in self.transitions(workflow_id, run_id):
-            at = event_id - transition.first_event_id
-            both = (*transition.inbound, *transition.produced)
+        for stored in self._tables.transitions(workflow_id, run_id):
+            at = event_id - stored.transition.first_event_id
+            both = (*stored.transition.inbound, *stored.transition.produced)
             if 0 <= at < len(both):
                 event = both[at]
-                return (event, stored.record.time_ms) if isinstance(event, events.ActivityTaskScheduled) else None
+                return (event, stored.time_ms) if isinstance(event, events.ActivityTaskScheduled) else None
         return None
 
     def run(self, workflow_id: str, run_id: str) -> RunState | None:
         """As `effects.Runs` asks for it."""
         return self.find(workflow_id, run_id)
 
-    def transitions(self, workflow_id: str, run_id: str) -> Iterator[tuple[StoredRecord, Transition]]:
-        """A run's stored transitions in order."""
-        for stored in self._tables.run_records(workflow_id, run_id):
-            for transition in stored.record.transitions:
-                if transition.run_id == run_id and transition.workflow_id == workflow_id:
-                    yield stored, transition
+    def forget(self, workflow_id: str) -> None:
+        """Read the id from the store when it is asked for again; what the store has of it has changed otherwise than by a transition."""
+        entry = self._entries.pop(workflow_id, None)
+        if entry is not None:
+            self._drop_instance(entry)
 
     # -- in flight
 
@@ -179,14 +176,13 @@ class Runs:
         waiting: list[tuple[int, Event]] = []
         size_bytes = activations = 0
         try:
-            for stored, transition in self.transitions(run.workflow_id, run.run_id):
+            for stored in self._tables.transitions(run.workflow_id, run.run_id):
+                transition = stored.transition
                 waiting.extend(enumerate(transition.inbound, transition.first_event_id))
                 if transition.activated:
                     first_produced = transition.first_event_id + len(transition.inbound)
                     instance.activate(
-                        Activation(
-                            stored.record.time_ms, tuple(waiting), first_produced, transition.produced, history_size_bytes=size_bytes
-                        )
+                        Activation(stored.time_ms, tuple(waiting), first_produced, transition.produced, history_size_bytes=size_bytes)
                     )
                     waiting.clear()
                     activations += 1

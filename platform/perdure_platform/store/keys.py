@@ -7,10 +7,12 @@
 | `a` | workflow id | last command offset applied, while it is above the watermark |
 | `q` | workflow id, 0, request id | a settled request, until it expires |
 | `c` | workflow id | its current run id |
-| `r` | workflow id, 0, run id, 0, offset | append time, then the commit record as it is in the log |
+| `r` | workflow id, 0, run id, 0, offset | append time, then the commit record, or the part of a carried run, as it is in the log |
 | `v` | inverted start time, workflow id, 0, run id | the run's summary, for lists |
 | `d` | due time, workflow id, 0, run id | the run needs its owner then |
 | `f` | workflow id, 0, run id | the run's code is blocked by a failed activation |
+| `k` | offset | a checkpoint at which the log may begin: its time, and its watermark + 1 |
+| `b` | | the offset at which this store's fold began, where the log had been trimmed; not in the digest |
 | `u` | offset | a record whose effects may not all have left: itself, or the `r` key that has it |
 
 Ids hold no byte below 32 (`perdure_schemas.limits.check_id`), so a zero byte ends them.
@@ -26,6 +28,8 @@ VISIBILITY = b"v"
 DUE = b"d"
 FAILING = b"f"
 UNRELEASED = b"u"
+CHECKPOINTS = b"k"
+BEGAN = b"b"
 
 _END = b"\x00"
 _TOP = (1 << 64) - 1
@@ -67,6 +71,11 @@ def run_record(workflow_id: str, run_id: str, offset: int) -> bytes:
     return run_records(workflow_id, run_id) + number(offset)
 
 
+def offset_of_run_record(key: bytes) -> int:
+    """The offset in a run record's key."""
+    return int.from_bytes(key[-8:], "big")
+
+
 def visibility(start_time_ms: int, workflow_id: str, run_id: str) -> bytes:
     """Key of a run in the list, newest start first."""
     return VISIBILITY + number(_TOP - start_time_ms) + workflow_id.encode() + _END + run_id.encode()
@@ -99,6 +108,11 @@ def unreleased(offset: int) -> bytes:
     return UNRELEASED + number(offset)
 
 
-def parse_unreleased(key: bytes) -> int:
-    """Offset of an unreleased key."""
+def checkpoint(offset: int) -> bytes:
+    """Key of a checkpoint."""
+    return CHECKPOINTS + number(offset)
+
+
+def parse_offset(key: bytes) -> int:
+    """The offset of a key that holds nothing else."""
     return int.from_bytes(key[1:], "big")

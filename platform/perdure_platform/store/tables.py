@@ -15,11 +15,11 @@ from perdure_platform.store import keys
 from perdure_platform.store.port import Store, StoreDamaged
 from perdure_schemas.codec import RecordCodec, decode_history
 from perdure_schemas.errors import CodecError
-from perdure_schemas.history import CommitRecord, SettledRequest
+from perdure_schemas.history import Carried, CarriedTransition, CommitRecord, HistoryRecord, SettledRequest, Transition
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.replies import RunSummary
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised whenever a row's meaning changes: a store of another layout is set aside and rebuilt."""
 
 T = TypeVar("T")
@@ -40,13 +40,23 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A commit record of a run, and where and when it was appended."""
+class StoredTransition:
+    """A transition of a run, with the place and the time of the record that first held it. `size_bytes` is what it takes in the store."""
+
+    sequence: int
+    offset: int
+    time_ms: int
+    size_bytes: int
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A checkpoint at which the log may begin."""
 
     offset: int
-    append_time_ms: int
-    size_bytes: int
-    record: CommitRecord
+    time_ms: int
+    watermark: int
 
 
 _IDENTITY: RecordCodec[Identity] = RecordCodec(Identity)
@@ -95,10 +105,50 @@ class Tables:
         value = self.store.get(keys.current_run(workflow_id))
         return None if value is None else value.decode()
 
-    def run_records(self, workflow_id: str, run_id: str) -> Iterator[StoredRecord]:
-        """A run's commit records in order."""
+    def transitions(self, workflow_id: str, run_id: str) -> Iterator[StoredTransition]:
+        """A run's transitions in order. Parts of a carried run count once all of them are there."""
+        parts: list[CarriedTransition] = []
         for key, value in self.store.scan(keys.run_records(workflow_id, run_id)):
-            yield StoredRecord(int.from_bytes(key[-8:], "big"), int.from_bytes(value[:8], "big"), len(value), _commit(value[8:], key))
+            record = _history(value[8:], key)
+            if isinstance(record, Carried):
+                if record.part == 1:
+                    parts.clear()
+                parts += record.transitions
+                if record.part == record.parts:
+                    size_bytes = record.parts * len(value) // max(1, len(parts))
+                    yield from (StoredTransition(c.sequence, c.offset, c.time_ms, size_bytes, c.transition) for c in parts)
+            elif isinstance(record, CommitRecord):
+                offset = keys.offset_of_run_record(key)
+                for transition in record.transitions:
+                    if transition.run_id == run_id and transition.workflow_id == workflow_id:
+                        yield StoredTransition(record.sequence, offset, record.time_ms, len(value), transition)
+
+    def carried_parts(self, workflow_id: str, run_id: str) -> list[Carried]:
+        """The parts of a run that stand at the end of its records, from the first part on."""
+        parts: list[Carried] = []
+        for _, value in self.store.scan_back(keys.run_records(workflow_id, run_id)):
+            record = _history(value[8:], keys.RUNS)
+            if not isinstance(record, Carried):
+                break
+            parts.insert(0, record)
+            if record.part == 1:
+                break
+        return parts
+
+    def run_rows(self, workflow_id: str, run_id: str) -> list[bytes]:
+        """The keys of a run's records, in order."""
+        return [key for key, _ in self.store.scan(keys.run_records(workflow_id, run_id))]
+
+    def checkpoints(self) -> Iterator[StoredCheckpoint]:
+        """The checkpoints at which the log may begin, oldest first."""
+        for key, value in self.store.scan(keys.CHECKPOINTS):
+            time_ms, watermark = int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big") - 1
+            yield StoredCheckpoint(keys.parse_offset(key), time_ms, watermark)
+
+    def began_at(self) -> int:
+        """Where this store's fold began."""
+        value = self.store.get(keys.BEGAN)
+        return 0 if value is None else int.from_bytes(value, "big")
 
     def summaries(self, start: bytes = b"") -> Iterator[tuple[bytes, RunSummary]]:
         """Runs by start time, newest first, with their keys."""
@@ -126,14 +176,14 @@ class Tables:
                 row = self.store.get(value)
                 if row is None:
                     raise StoreDamaged(f"row {key!r} names row {value!r}, which is not there")
-                yield keys.parse_unreleased(key), _commit(row[8:], value)
+                yield keys.parse_offset(key), _commit(row[8:], value)
             else:
-                yield keys.parse_unreleased(key), _commit(value[1:], key)
+                yield keys.parse_offset(key), _commit(value[1:], key)
 
 
-def unreleased_row(record: CommitRecord, offset: int, value: bytes) -> bytes:
-    """The value of an `u` row: the key of the run's row that holds the record, or, of a record without a run, the record itself."""
-    if record.transitions:
+def unreleased_row(record: CommitRecord, offset: int, value: bytes, *, has_rows: bool) -> bytes:
+    """The value of an `u` row: the key of the run's row that holds the record, or the record itself where no run's row does."""
+    if has_rows:
         first = record.transitions[0]
         return keys.run_record(first.workflow_id, first.run_id, offset)
     return b"=" + value
@@ -143,6 +193,8 @@ def digest(store: Store) -> str:
     """A name for the whole content: two stores with the same rows have the same."""
     total = hashlib.blake2b(digest_size=16)
     for key, value in store.scan(b""):
+        if key == keys.BEGAN:
+            continue
         total.update(len(key).to_bytes(4, "big"))
         total.update(key)
         total.update(len(value).to_bytes(4, "big"))
@@ -150,11 +202,20 @@ def digest(store: Store) -> str:
     return total.hexdigest()
 
 
-def _commit(value: bytes, key: bytes) -> CommitRecord:
+def encode_checkpoint(time_ms: int, watermark: int) -> bytes:
+    """A row of a checkpoint."""
+    return keys.number(time_ms) + keys.number(watermark + 1)
+
+
+def _history(value: bytes, key: bytes) -> HistoryRecord:
     try:
-        record = decode_history(value)
+        return decode_history(value)
     except CodecError as error:
         raise StoreDamaged(f"row {key!r} is not a record: {error}") from error
+
+
+def _commit(value: bytes, key: bytes) -> CommitRecord:
+    record = _history(value, key)
     if not isinstance(record, CommitRecord):
         raise StoreDamaged(f"row {key!r} holds a {type(record).__name__}, not a commit record")
     return record

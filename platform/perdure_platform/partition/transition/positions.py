@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from perdure_schemas.errors import LogCorrupt
-from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, HistoryRecord, Mark, PositionRecord
+from perdure_schemas.history import Carried, Checkpoint, Claim, Forget, HistoryRecord, Mark
 from perdure_schemas.live import LiveState
 
 
@@ -23,10 +22,8 @@ class Positions:
     released: int = -1
     marks: dict[str, Mark] = field(default_factory=dict)
     time_ms: int = 0
-
-
-class UnknownRecord(LogCorrupt):
-    """A kind of record that this build does not fold; it stops rather than skip (design.md 5)."""
+    start: int = 0
+    """The checkpoint that was last named as the log's start; 0 where the log has not been trimmed."""
 
 
 def step_over(positions: Positions, offset: int, leader_epoch: int) -> Positions:
@@ -35,15 +32,13 @@ def step_over(positions: Positions, offset: int, leader_epoch: int) -> Positions
 
 
 def advance(positions: Positions, record: HistoryRecord, live: LiveState, offset: int, leader_epoch: int, append_time_ms: int) -> Positions:
-    """The positions behind a live record. Raises UnknownRecord."""
+    """The positions behind a live record."""
     time_ms = max(positions.time_ms, record.time_ms, append_time_ms)
     if isinstance(record, Claim):
         return replace(positions, next_offset=offset + 1, leader_epoch=leader_epoch, live=live, time_ms=time_ms)
-    if isinstance(record, Checkpoint | Forget | Carried):
-        raise UnknownRecord(
-            f"offset {offset} holds a {type(record).__name__} record, which this build cannot fold; run a build that trims histories"
-        )
-    assert isinstance(record, CommitRecord | PositionRecord)
+    if isinstance(record, Forget | Carried):
+        released = max(positions.released, record.released)
+        return replace(positions, next_offset=offset + 1, leader_epoch=leader_epoch, live=live, released=released, time_ms=time_ms)
     watermark = positions.watermark if record.watermark is None else max(positions.watermark, record.watermark)
     return Positions(
         offset + 1,
@@ -53,6 +48,7 @@ def advance(positions: Positions, record: HistoryRecord, live: LiveState, offset
         max(positions.released, record.released),
         raised(positions.marks, record.marks) if record.marks else positions.marks,
         time_ms,
+        max(positions.start, record.start) if isinstance(record, Checkpoint) else positions.start,
     )
 
 

@@ -1,0 +1,178 @@
+"""Trimming at a real owner: what retention drops is gone from log and store, everything else goes on (design.md 3.8)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kit import mutants
+from kit.slow_medium import Fate
+from kit.world import FIRST, LIMITS, NAMESPACE, SECOND, World, history_of, open_account, transfer
+from perdure_platform.node.assignment import Stage
+from perdure_platform.partition import trim
+from perdure_platform.store.tables import Tables
+from perdure_schemas import codec, history
+from perdure_schemas.history import CommitRecord, Forget, RunName
+
+TRIMS = replace(LIMITS, retention_ms=1_000, checkpoint_interval_ms=200)
+
+
+def busy_world(transfers: int = 12) -> World:
+    """One partition that was trimmed several times while two accounts lived through transfers."""
+    world = World(partitions=1, limits=TRIMS)
+    for account in ("account-0", "account-3"):
+        world.ask(account, open_account())
+    world.start()
+    for number in range(transfers):
+        world.ask(f"transfer-{number}", transfer("account-0", "account-3", 2))
+        steps(world, 10)
+    world.run_until_done()
+    return world
+
+
+def steps(world: World, count: int) -> None:
+    for _ in range(count):
+        world.step()
+
+
+def kinds(world: World) -> list[str]:
+    start, _ = world.medium.bounds(*history_of(0))
+    return [type(codec.decode_history(record.value)).__name__ for record in world.medium.read(*history_of(0), start, 10_000)]
+
+
+def test_closed_runs_go_and_open_ones_stay_in_the_log_and_in_the_store() -> None:
+    world = busy_world()
+    steps(world, 200)
+    start, end = world.medium.bounds(*history_of(0))
+    assert start > 100
+    assert world.medium.bounds(f"{NAMESPACE}.commands", 0)[0] > 0
+    rows = [summary.workflow_id for _, summary in Tables(world.stores[FIRST].stores[0].opened()).summaries()]
+    assert sorted(rows) == ["account-0", "account-3"]
+    assert end - start < 40
+    world.check()
+
+
+def test_an_idle_partition_is_left_alone() -> None:
+    world = busy_world()
+    steps(world, 300)
+    before = world.medium.bounds(*history_of(0))
+    steps(world, 500)
+    assert world.medium.bounds(*history_of(0)) == before
+
+
+@pytest.mark.parametrize("part_bytes", [1, trim.PART_BYTES])
+def test_a_wiped_owner_begins_where_the_log_begins(part_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trim, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(trim, "_REQUEST_BYTES", 1)
+    world = busy_world()
+    for _ in range(3):
+        world.lose_process(0)
+        world.stores.clear()
+        world.start()
+        steps(world, 20)
+    world.ask("transfer-again", transfer("account-3", "account-0", 3))
+    world.run_until_done()
+    if part_bytes == 1:
+        parts = [codec.decode_history(record.value) for record in world.medium.deleted[history_of(0)]]
+        assert max(part.parts for part in parts if isinstance(part, history.Carried)) > 1
+    world.check()
+
+
+def test_without_a_retention_everything_is_kept() -> None:
+    world = World(partitions=1)
+    world.ask("account-0", open_account())
+    world.start()
+    world.run_until_done()
+    steps(world, 500)
+    assert world.medium.bounds(*history_of(0))[0] == 0
+    assert "Checkpoint" not in kinds(world)
+
+
+def test_a_log_whose_beginning_was_deleted_otherwise_stops_with_what_to_do() -> None:
+    world = World(partitions=1)
+    world.ask("account-0", open_account())
+    world.start()
+    world.run_until_done()
+    world.lose_process(0)
+    world.stores.clear()
+    world.medium.truncate_before(*history_of(0), 2)
+    process = world.start()
+    steps(world, 150)
+    assigned = process.node.partitions[0]
+    assert assigned.stage is Stage.STOPPED
+    assert "records were deleted otherwise than by trimming" in str(assigned.failure)
+
+
+def test_a_record_that_forgets_an_open_run_stops_the_partition() -> None:
+    world = World(partitions=1)
+    world.ask("account-0", open_account())
+    world.start()
+    world.run_until_done()
+    _, _, last = world.live()[-1]
+    run_id = next(t.run_id for _, _, record in world.live() if isinstance(record, CommitRecord) for t in record.transitions)
+    positions = Tables(world.stores[FIRST].stores[0].opened()).positions()
+    world.lose_process(0)
+    forget = Forget(
+        last.claim_number, positions.live.claim_id, positions.live.sequence + 1, last.time_ms, -1, (RunName("account-0", run_id),)
+    )
+    world.medium.append(*history_of(0), None, codec.encode_history(forget))
+    process = world.start()
+    steps(world, 150)
+    assert "is forgotten while it is open" in str(process.node.partitions[0].failure)
+
+
+def rival_whose_claim_is_trimmed_away() -> World:
+    """A second owner waits for its claim, which comes late, while the first trims the place where it reads."""
+    world = World(partitions=1, limits=TRIMS, said={0: {FIRST}})
+    world.ask("account-0", open_account())
+    world.ask("account-3", open_account())
+    world.start()
+    world.run_until_done()
+    assert world.said is not None
+    world.said[0] = {FIRST, SECOND}
+    second = world.start(name=SECOND)
+    world.medium.fate = lambda append: Fate.LATE if append.producer in second.log.producers else Fate.LANDS
+    steps(world, 20)
+    assert second.node.partitions[0].stage is Stage.CLAIMING
+    second.log.hidden.add(history_of(0))
+    for number in range(12):
+        world.ask(f"transfer-{number}", transfer("account-0", "account-3", 2))
+        steps(world, 10)
+    world.medium.fate = lambda append: Fate.LANDS
+    world.lose_process(0)
+    world.said[0] = {SECOND}
+    second.log.hidden.clear()
+    world.medium.on_the_way.clear()
+    return world
+
+
+def test_who_waits_for_a_claim_that_was_trimmed_away_starts_over() -> None:
+    world = rival_whose_claim_is_trimmed_away()
+    world.run_until_done()
+    assert world.processes[SECOND].node.partitions[0].stage is Stage.LEADING
+    world.check()
+
+
+def test_the_misreading_that_it_goes_on_waiting_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    mutants.claim_waits(monkeypatch)
+    world = rival_whose_claim_is_trimmed_away()
+    with pytest.raises(AssertionError, match="not done"):
+        world.run_until_done(steps_max=500)
+
+
+def test_a_store_from_before_a_trim_is_set_aside_and_made_anew() -> None:
+    world = busy_world(transfers=3)
+    world.lose_process(0)
+    old = world.stores.pop(FIRST)
+    world.start()
+    for number in range(20):
+        world.ask(f"transfer-later-{number}", transfer("account-0", "account-3", 2))
+        steps(world, 10)
+    world.run_until_done()
+    world.lose_process(0)
+    world.stores[FIRST] = old
+    world.start()
+    world.run_until_done()
+    assert len(old.aside) == 1
+    world.check()
