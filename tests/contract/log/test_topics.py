@@ -81,9 +81,9 @@ def test_requested_end_offsets_include_what_was_acknowledged_before(medium: Medi
 def test_offsets_of_a_topic_that_is_not_there_are_an_error(medium: Medium, log: Log) -> None:
     missing = medium.name()
     with pytest.raises(TopicNotFound, match=missing):
-        log.end_offsets([(missing, 0)], 3000)
+        log.end_offsets([(missing, 0)], 20_000)
     with pytest.raises(TopicNotFound, match=missing):
-        log.start_offsets([(missing, 0)], 3000)
+        log.start_offsets([(missing, 0)], 20_000)
 
 
 def test_truncating_deletes_a_prefix_and_leaves_the_offsets_of_the_rest(medium: Medium, log: Log) -> None:
