@@ -212,6 +212,18 @@ def test_a_paused_member_keeps_its_place_and_gets_nothing(medium: Medium, log: L
     consumer.close()
 
 
+def test_after_a_short_pause_what_was_fetched_is_at_hand(medium: Medium, log: Log) -> None:
+    topic, group = medium.topic(log), medium.name()
+    append(log, topic, [b"%d" % number for number in range(10)])
+    consumer = log.group_consumer(group, topic, SESSION_MS)
+    gather([consumer], 1, at_once=1)
+    consumer.pause()
+    assert consumer.poll(10, 0) == []
+    consumer.resume()
+    assert [record.offset for record in consumer.poll(10, 0)] == list(range(1, 10))
+    consumer.close()
+
+
 def test_records_that_were_deleted_need_no_delivery(medium: Medium, log: Log) -> None:
     topic, group = medium.topic(log), medium.name()
     append(log, topic, [b"%d" % number for number in range(10)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from confluent_kafka import Consumer as KafkaClient
@@ -19,6 +20,8 @@ from perdure._log.port import Record
 _LEAVE_TIMEOUT_S = 5.0
 _COMMIT_TIMEOUT_S = 5.0
 _BACKLOG_TIMEOUT_MS = 5_000
+_HOLD_BACK_S = 0.5
+"""A shorter pause is kept from the library: its own pause throws away what it has fetched, and ends up to a second late."""
 _UNKNOWN_END = 1 << 62
 """Where the end could not be had, everything may be a redelivery."""
 
@@ -135,13 +138,16 @@ class KafkaGroupConsumer:
         self._admin = admin
         self._topic = topic
         self._backlog_ends: dict[int, int] = {}
-        self._paused = False
+        self._paused_at: float | None = None
+        self._fetches = True
         self._closed = False
         self._member = _Member(url, settings, topic, self._given, self._taken)
 
     def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
         """See GroupConsumer. Raises LogUnauthorized, LogMisconfigured."""
         self._check_open()
+        if self._paused_at is not None and self._is_held_back(self._paused_at, timeout_ms):
+            return []
         records = []
         try:
             messages = take(self._member.client, records_max, timeout_ms)
@@ -179,13 +185,21 @@ class KafkaGroupConsumer:
 
     def pause(self) -> None:
         """See GroupConsumer."""
-        self._paused = True
-        self._member.client.pause(self._all())
+        if self._paused_at is None:
+            self._paused_at = time.monotonic()
 
     def resume(self) -> None:
         """See GroupConsumer."""
-        self._paused = False
-        self._member.client.resume(self._all())
+        self._paused_at = None
+        if self._fetches:
+            return
+        self._fetches = True
+        everything = self._all()
+        self._member.client.resume(everything)
+        # The library's thread sleeps up to a second before it sees that it may fetch again; to seek wakes it.
+        for position in self._member.client.position(everything):
+            if position.offset >= 0:
+                self._member.client.seek(position)
 
     def close(self) -> None:
         """See GroupConsumer."""
@@ -197,6 +211,17 @@ class KafkaGroupConsumer:
         if self._closed:
             raise LogClosed(f"{self._member.url}: the group consumer is closed")
 
+    def _is_held_back(self, paused_at: float, timeout_ms: int) -> bool:
+        """Whether the library need not be asked yet. From then on it does not fetch, and is asked only to stay a member."""
+        left_s = paused_at + _HOLD_BACK_S - time.monotonic()
+        if left_s > 0:
+            time.sleep(min(left_s, timeout_ms / 1000))
+            return True
+        if self._fetches:
+            self._fetches = False
+            self._member.client.pause(self._all())
+        return False
+
     def _all(self) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in self._backlog_ends]
 
@@ -204,7 +229,7 @@ class KafkaGroupConsumer:
         return [TopicPartition(self._topic, p, offset) for p, offset in positions.items() if p in self._backlog_ends]
 
     def _given(self, partitions: list[int]) -> None:
-        if self._paused:
+        if not self._fetches:
             self._member.client.pause([TopicPartition(self._topic, partition) for partition in partitions])
         where = [(self._topic, partition) for partition in partitions]
         try:
