@@ -154,7 +154,7 @@ class Broker:
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
         (self.directory / "log4j2.xml").write_text(_LOGGING, encoding="utf-8")
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*self._java(jars), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)]
+        command = [*self._java(jars), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._properties)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
         if done.returncode:
             raise BrokerFailed(f"the broker's storage could not be formatted:\n{done.stdout}{done.stderr}")
