@@ -72,6 +72,10 @@ def measured(log_url: str, arguments: argparse.Namespace) -> dict[str, float]:
     return {**figures, "rebuild_events_per_s": rebuilt["events_per_s"]}
 
 
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
+
+
 def table(results: dict[str, dict[str, float]], say: Callable[[str], None] = print) -> bool:
     """Print the table; False if a figure that must be reached was missed."""
     reached = True
@@ -83,7 +87,7 @@ def table(results: dict[str, dict[str, float]], say: Callable[[str], None] = pri
             missed = must is not None and (value < must if figure.at_least else value > must)
             reached &= not missed
             bound = "" if must is None else f"{'≥' if figure.at_least else '≤'} {must:,g} {figure.unit}".rstrip()
-            cells += [bound, f"{value:,.4g} {figure.unit}".rstrip() + (" MISSED" if missed else "")]
+            cells += [bound, f"{_digits(value)} {figure.unit}".rstrip() + (" MISSED" if missed else "")]
         rows.append((*cells, figure.reference))
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     for row in rows:
