@@ -45,6 +45,15 @@ class OwnerLimits:
     clock_bound_ms: int = 60_000
     """An owner whose clock is further from the broker's does not lead (design.md 3.9)."""
 
+    cautious_deaths: int = 3
+    """So many deaths of a partition's owners within the window that follows make the next one cautious (faults.md R14)."""
+
+    cautious_window_ms: int = 600_000
+    """After this long a death is forgotten."""
+
+    strikes_max: int = 3
+    """An input that has ended so many owners is not tried again: its run is parked, or the command becomes a dead letter."""
+
     retention_ms: int = 0
     """Closed runs, and the records that nothing else needs, are dropped after this long; 0 keeps everything (design.md 3.8)."""
 
@@ -56,5 +65,8 @@ class OwnerLimits:
 
 
 DEFAULT_LIMITS = OwnerLimits()
+
+SESSION_TIMEOUT_MS = 10_000
+"""An owner that has not been heard of for this long has lost its partitions; others take them."""
 
 assert DEFAULT_LIMITS.activation_input_bytes_max < COMMIT_RECORD_BYTES_MAX, "inputs of one activation must fit in its record"

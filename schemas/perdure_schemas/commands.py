@@ -112,6 +112,15 @@ class TerminateWorkflow:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeWorkflow:
+    """An operator lets parked or blocked code run again, at once. With `skips_signals`, signals that wait are never shown to it."""
+
+    run_id: str = ""
+    skips_signals: bool = False
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ResolveExternalSignal:
     """Another partition's answer to a signal that this run sent; no failure means that it was delivered."""
 
@@ -264,6 +273,7 @@ CommandBody = (
     | FetchHistory
     | ListWorkflows
     | DescribePartition
+    | ResumeWorkflow
 )
 
 

@@ -20,7 +20,7 @@ class Claim:
     """A process takes the partition. It counts only if `previous_claim_id` is in force where it lands (R1).
 
     `format_level` is the highest level this owner reads; topic ids and the partition count guard against a topic
-    that was deleted, recreated or resized (R17).
+    that was deleted, recreated or resized (R17). `instance_id` is new with each start of a process.
     """
 
     claim_number: int
@@ -35,6 +35,7 @@ class Claim:
     history_topic_id: str
     partition_count: int
     time_ms: int
+    instance_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,10 @@ class CommitRecord:
 
 @dataclass(frozen=True, slots=True)
 class PositionRecord:
-    """Stands between two turns: where the partition is, and how many live records there are so far, this one included (R4)."""
+    """Stands between two turns: where the partition is, and how many live records there are so far, this one included (R4).
+
+    `resigned`: its owner is about to leave, having settled everything; a claim that follows was not called for by a death.
+    """
 
     claim_number: int
     claim_id: str
@@ -136,6 +140,41 @@ class PositionRecord:
     released: int
     marks: dict[str, Mark]
     live_count: int
+    resigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One input is about to be decoded and given to code by an owner that has reason to think that an input kills its owners (R14).
+
+    The next live record of the claim clears it. A claim of another process on top of it makes it count. `command_offset` is -1 for what
+    the clock brings.
+    """
+
+    claim_number: int
+    claim_id: str
+    sequence: int
+    time_ms: int
+    released: int
+    workflow_id: str
+    command_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """What is known of deaths of the partition's owners: the part of the fold that strikes and claims make (design.md 5, R14).
+
+    `deaths`: when owners that had not resigned were followed by another process, by instance id, oldest first; who claims again has not
+    died. `strikes`: strikes that count, by workflow id. `struck` and `is_struck`: the input that is being tried. `instance_id` and
+    `resigned` are those of the owner in force.
+    """
+
+    deaths: dict[str, int] = field(default_factory=dict)
+    strikes: dict[str, int] = field(default_factory=dict)
+    struck: str = ""
+    is_struck: bool = False
+    instance_id: str = ""
+    resigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +198,7 @@ class Checkpoint:
     applied: tuple[AppliedOffset, ...] = ()
     requests: tuple[SettledRequest, ...] = ()
     format_level: int = 1
+    caution: Caution = field(default_factory=Caution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +246,7 @@ class Carried:
     transitions: tuple[CarriedTransition, ...]
 
 
-ClaimedRecord = CommitRecord | PositionRecord | Checkpoint | Forget | Carried
+ClaimedRecord = CommitRecord | PositionRecord | Checkpoint | Forget | Carried | Strike
 """The records that are appended under a claim and numbered by its sequence."""
 
 HistoryRecord = Claim | ClaimedRecord

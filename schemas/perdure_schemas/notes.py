@@ -70,6 +70,22 @@ class ActivityTaskParked:
     retry_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class RunParked:
+    """The run's code is not activated until an operator resumes it: its inputs ended `strikes` owners one after the other (R14)."""
+
+    strikes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """An operator lets the run's code go on. Events in `skipped_event_ids` are never shown to it."""
+
+    skipped_event_ids: tuple[int, ...] = ()
+    identity: str = ""
+
+
 Note = (
     ActivationFailed
     | ActivityAttemptStarted
@@ -77,4 +93,6 @@ Note = (
     | ActivityAttemptDispatched
     | ActivityHeartbeatRecorded
     | ActivityTaskParked
+    | RunParked
+    | RunResumed
 )

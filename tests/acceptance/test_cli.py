@@ -2,10 +2,15 @@
 
 import json
 import signal
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from kit.shell import Shell, until_gone
+from perdure._log.address import open_log
+from perdure._log.port import Delivery
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +72,33 @@ def test_what_is_not_there_is_not_found(dev: Shell) -> None:
     for word in ("result", "show", "describe", "cancel", "terminate"):
         finished = dev.typed("workflow", word, "nobody")
         assert (finished.returncode, "nobody" in finished.stderr) == (4, True), finished.stderr
+
+
+def test_dead_letters_are_listed_and_sent_again(dev: Shell) -> None:
+    dev.done("workflow", "start", "Greeting", "-q", "work", "--id", "before-letters", "-i", '"Ada"', "--wait")  # the namespace is there
+    log, _ = open_log(f"sqlite:///{dev.directory / 'perdure.db'}")
+    producer = log.producer(Delivery.PIPELINED)
+    for value in (b"no command", b"none either"):
+        producer.append("default.commands", 0, b"some-id", value)
+    assert producer.flush(10_000)
+    producer.close()
+    log.close()
+    found = until(lambda: dev.json("dead-letters", "list"), 2)
+    assert [one["letter"]["reason"] for one in found] == ["undecodable", "undecodable"]
+    assert "default.commands[0]@" in dev.done("dead-letters", "list")
+    assert dev.done("dead-letters", "redrive", str(found[1]["number"])) == "1 sent again\n"
+    again = until(lambda: dev.json("dead-letters", "list"), 3)
+    assert again[2]["letter"]["value"] == found[1]["letter"]["value"]
+    missing = dev.typed("dead-letters", "redrive", "99")
+    assert (missing.returncode, "99" in missing.stderr) == (4, True)
+
+
+def until(look: Callable[[], list[Any]], count: int) -> list[Any]:
+    """What `look` finds once it is so many."""
+    deadline = time.monotonic() + 30
+    while len(found := look()) < count:
+        assert time.monotonic() < deadline, found
+    return found
 
 
 def test_lists_filter_by_type_and_status(dev: Shell) -> None:

@@ -332,8 +332,8 @@ def release_early(patch: pytest.MonkeyPatch) -> None:
     """Effects leave when their record is appended."""
     original = PartitionOwner._end_turn
 
-    def mutant(self: Any, now_ms: int) -> None:
-        original(self, now_ms)
+    def mutant(self: Any, now_ms: int, admitted: Any) -> None:
+        original(self, now_ms, admitted)
         for ahead, sent in enumerate(self.confirmer.in_flight):
             offset = self._applier.positions.next_offset + ahead
             if isinstance(sent.record, CommitRecord):
@@ -382,12 +382,12 @@ def park_reissue(patch: pytest.MonkeyPatch) -> None:
                     self.parked.append(OutboundCommand(effect.command.workflow_id, effect.command.body))
                     self.acknowledged(record.offset, index)
 
-    def end_turn(self: Any, now_ms: int) -> None:
+    def end_turn(self: Any, now_ms: int, admitted: Any) -> None:
         parked, self._releaser.parked = getattr(self._releaser, "parked", []), []
         if parked:
             again = Decision("", (), None, (), (), (), tuple(parked), (), ())
             self._appender.add(again, now_ms, self._releaser.released)
-        original(self, now_ms)
+        original(self, now_ms, admitted)
 
     patch.setattr(Releaser, "_resend_commands", resend)
     patch.setattr(PartitionOwner, "_end_turn", end_turn)
@@ -448,8 +448,8 @@ def ckpt_no_reqs(patch: pytest.MonkeyPatch) -> None:
     """A checkpoint holds no request ids."""
     original = Appender.checkpoint
 
-    def mutant(self: Any, watermark: int, released: int, marks: Any, applied: Any, now_ms: int, requests: Any, start: int) -> None:
-        original(self, watermark, released, marks, applied, now_ms, [()], start)
+    def mutant(self: Any, watermark: int, released: int, marks: Any, applied: Any, now_ms: int, requests: Any, *rest: Any) -> None:
+        original(self, watermark, released, marks, applied, now_ms, [()], *rest)
 
     patch.setattr(Appender, "checkpoint", mutant)
 

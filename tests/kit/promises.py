@@ -71,6 +71,7 @@ class Promises:
     _origins_applied: dict[tuple[int, int, int], tuple[int, int]] = field(default_factory=dict)
     _next_event: dict[Run, int] = field(default_factory=dict)
     open: dict[str, str] = field(default_factory=dict)
+    parked: list[str] = field(default_factory=list)
     _attempts: dict[tuple[str, int], int] = field(default_factory=dict)
     _outcomes: set[tuple[str, int]] = field(default_factory=set)
     _timers: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -175,6 +176,9 @@ class Promises:
         for note in transition.notes:
             if isinstance(note, notes.ActivityAttemptFailed):
                 self._attempts[transition.run_id, note.scheduled_event_id] = note.attempt + 1
+            elif isinstance(note, notes.RunParked):
+                self.seen["run parked"] += 1
+                self.parked.append(transition.workflow_id)
         self._next_event[run] = transition.first_event_id + len(both)
 
     def _event(self, workflow_id: str, run_id: str, event_id: int, event: events.Event, time_ms: int) -> None:

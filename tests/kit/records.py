@@ -52,6 +52,7 @@ RECORDS: dict[str, dict[str, Any]] = {
             REQUEST,
         ),
         "signal-from-workflow": Command("a", commands.SignalWorkflow("go", source=ExternalSource("b", "run-2", 7)), origin=Origin(3, 9, 0)),
+        "resume": Command("a", commands.ResumeWorkflow("run-1", skips_signals=True, identity="operator"), REQUEST),
         "activity-failed": Command("a", commands.FailActivity(ActivityReference("run-1", 5, 2), FAILURE, "worker")),
     },
     "history": {
@@ -84,6 +85,10 @@ RECORDS: dict[str, dict[str, Any]] = {
             (DeadLetter("ns.commands", 1, 2, "undecodable", "why", b"k", b"v", 3),),
         ),
         "position": history.PositionRecord(2, "new", 1, 5, 11, 12, {}, 100),
+        "strike": history.Strike(2, "new", 8, 5, 11, "a", 13),
+        "checkpoint": history.Checkpoint(
+            2, "new", 9, 5, 11, 12, {}, 101, caution=history.Caution({"dead": 5}, {"a": 1}, instance_id="instance", resigned=True)
+        ),
     },
     "replies": {
         "closed": replies.Reply("request-1", replies.WorkflowClosed("run-1", WorkflowStatus.FAILED, PAYLOADS, FAILURE)),

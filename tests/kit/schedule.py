@@ -50,6 +50,8 @@ class Schedule:
         )
         if self.trims:
             limits = replace(limits, retention_ms=200, checkpoint_interval_ms=0, turn_records_max=500)
+        if self.seed % 3:  # careful owners meet less of what these schedules are about
+            limits = replace(limits, cautious_deaths=1_000)
         self.world = World(partitions=chance.choice((1, 2, 3)), limits=limits, said={})
         self._bad_fates = chance.choice(([], [Fate.LATE], [Fate.LATE, Fate.TWICE], [Fate.LOST, Fate.UNTOLD], list(Fate)[1:]))
         self._fate_rate = chance.choice((0.02, 0.1, 0.3))

@@ -1,4 +1,6 @@
-"""Writes the next version of a topic's schema, after its dataclasses have changed:  python -m kit.schemas   (with tests/ on PYTHONPATH)
+"""Writes the next version of a topic's schema, and its golden bytes, after its dataclasses have changed:
+
+python -m kit.schemas   (with tests/ on PYTHONPATH)
 
 Only fields with defaults may be added. A released version is never edited; before a release, delete the newest file and write it again.
 """
@@ -10,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import perdure_schemas
+from kit.records import RECORDS
 from perdure_schemas.codec import TOPIC_CODECS, released_schemas
 
+GOLDEN = Path(__file__).parents[2] / "schemas" / "golden"
 FOLDER = Path(perdure_schemas.__file__).parent / "avro"
 
 
@@ -30,6 +34,10 @@ def main() -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(json.dumps(codec.schema, indent=1) + "\n", encoding="utf-8")
             print("wrote", place.relative_to(FOLDER))
+            golden = GOLDEN / f"v{number + 1}"
+            golden.mkdir(parents=True, exist_ok=True)
+            for name, record in RECORDS[topic].items():
+                (golden / f"{topic}-{name}.bin").write_bytes(codec.encode(record))
 
 
 if __name__ == "__main__":

@@ -25,13 +25,23 @@ from perdure_platform.node.assignment import Stage, Surroundings
 from perdure_platform.node.node import Node
 from perdure_platform.node.topics import TaskTopics, describe_namespace, ensure_namespace
 from perdure_platform.ops.verify import fold_partition
+from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.runs import Runs
 from perdure_platform.store.memory import MemoryStores
 from perdure_platform.store.tables import Tables, digest
 from perdure_schemas import codec, commands
-from perdure_schemas.commands import ActivityReference, Command, CommandBody, ReplyAddress, Request, SignalWorkflow, StartWorkflow
+from perdure_schemas.commands import (
+    ActivityReference,
+    Command,
+    CommandBody,
+    ReplyAddress,
+    Request,
+    ResumeWorkflow,
+    SignalWorkflow,
+    StartWorkflow,
+)
 from perdure_schemas.failure import ApplicationFailureInfo, Failure
 from perdure_schemas.history import CommitRecord
 from perdure_schemas.payload import Payload
@@ -184,7 +194,8 @@ class World:
             host=CodeHost(WORKFLOWS, deadlock_timeout_ms=0),
             stores=StoresPort(self.stores[name], counted),
             task_topics=TaskTopics(log, NAMESPACE),
-            identity=Identity("sim", "sim", 1, "sim"),
+            identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}"),
+            caution=ProcessCaution(),
             limits=self.limits,
             monotonic_ms=lambda: float(self.clock.ms),
             new_id=lambda: f"claim-{next(self._ids)}",
@@ -228,6 +239,8 @@ class World:
             asked.answer = reply.body
             is_deposit = isinstance(asked.command.body, SignalWorkflow) and asked.command.body.name == "deposit"
             self._deposits_told[asked.command.workflow_id] += is_deposit and isinstance(reply.body, Accepted)
+        while self.promises.parked:
+            self.ask(self.promises.parked.pop(), ResumeWorkflow())  # what an operator does: in these schedules, owners die of other causes
         for asked in list(self.asked.values()):
             if asked.answer is None and self.clock.ms - asked.sent_ms >= CLIENT_PATIENCE_MS:
                 asked.sent_ms = self.clock.ms

@@ -24,6 +24,7 @@ SOMETIMES = {
     "message refused",
     "query answered",
     "activity timed out",
+    "live Strike",
     "live Forget",
     "live Carried",
     "live Checkpoint",

@@ -55,6 +55,17 @@ Retention = Annotated[
         show_default=False,
     ),
 ]
+SessionTimeout = Annotated[
+    str,
+    typer.Option(
+        "--session-timeout",
+        envvar="PERDURE_SESSION_TIMEOUT",
+        metavar="DURATION",
+        help="An owner that is not heard of for this long loses its partitions to others. Kafka brokers allow 6s to 30m by default. "
+        "[default: 10s]",
+        show_default=False,
+    ),
+]
 RunIdOption = Annotated[str, typer.Option("--run-id", metavar="ID", help="A certain run; the latest one if not given.")]
 WorkflowIdArgument = Annotated[str, typer.Argument(metavar="WORKFLOW_ID", help="The workflow id.")]
 Inputs = Annotated[

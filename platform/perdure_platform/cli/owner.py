@@ -8,8 +8,18 @@ import typer
 
 from perdure_platform.cli.connection import opened_log
 from perdure_platform.cli.exits import run
-from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, LogUrl, Namespace, RegistryName, Retention, StoreDirectory, duration
-from perdure_platform.cli.serving import code_names, owner_limits, running_owner, until_stopped, user_registry, watch
+from perdure_platform.cli.options import (
+    DEFAULT_LOG,
+    DEFAULT_STORE,
+    LogUrl,
+    Namespace,
+    RegistryName,
+    Retention,
+    SessionTimeout,
+    StoreDirectory,
+    duration,
+)
+from perdure_platform.cli.serving import code_names, owner_limits, running_owner, session_timeout_of, until_stopped, user_registry, watch
 from perdure_platform.cli.store_directory import held_directory
 
 
@@ -19,6 +29,7 @@ def owner(
     namespace: Namespace = None,
     store: StoreDirectory = DEFAULT_STORE,
     retention: Retention = "",
+    session_timeout: SessionTimeout = "",
 ) -> None:
     """Run an owner until SIGTERM or Ctrl-C; it then hands its partitions over and exits with code 0.
 
@@ -26,12 +37,13 @@ def owner(
     """
 
     limits = owner_limits(duration("--retention", retention))
+    session_timeout_ms = session_timeout_of(duration("--session-timeout", session_timeout))
 
     async def work() -> None:
         registry = user_registry(registry_name)
         watch("owner")
         with opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
-            async with running_owner(log, name, registry, directory, limits) as running:
+            async with running_owner(log, name, registry, directory, limits, session_timeout_ms) as running:
                 workflows, _ = code_names(registry)
                 typer.echo(f"owner of namespace {name!r} at {log.url}: {', '.join(workflows)}; store in {directory}", err=True)
                 await until_stopped(running, None)

@@ -14,6 +14,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import typer
+
 from perdure._activity_worker import ActivityWorker
 from perdure._channel import Channel
 from perdure._log.port import Log
@@ -24,7 +26,7 @@ from perdure._telemetry.setup import setup_from_environment
 from perdure.workflow._activities import ACTIVITY_DEFINITION
 from perdure.workflow._definition import WorkflowDefinition
 from perdure_platform.cli.exits import ExitCode, fail
-from perdure_platform.config import DEFAULT_LIMITS, OwnerLimits
+from perdure_platform.config import DEFAULT_LIMITS, SESSION_TIMEOUT_MS, OwnerLimits
 from perdure_platform.node.embedded import EmbeddedOwner
 
 HAND_OVER_TIMEOUT_MS = 10_000
@@ -68,8 +70,19 @@ def owner_limits(retention: timedelta | None) -> OwnerLimits:
     return replace(DEFAULT_LIMITS, retention_ms=retention_ms, checkpoint_interval_ms=interval_ms)
 
 
+def session_timeout_of(timeout: timedelta | None) -> int:
+    """Milliseconds; the default for None. Raises typer.BadParameter for less than a second, in which no owner can be heard of."""
+    if timeout is None:
+        return SESSION_TIMEOUT_MS
+    if timeout < timedelta(seconds=1):
+        raise typer.BadParameter("at least 1s", param_hint="--session-timeout")
+    return round(timeout.total_seconds() * 1000)
+
+
 @asynccontextmanager
-async def running_owner(log: Log, namespace: str, registry: Registry, store: Path, limits: OwnerLimits) -> AsyncIterator[EmbeddedOwner]:
+async def running_owner(
+    log: Log, namespace: str, registry: Registry, store: Path, limits: OwnerLimits, session_timeout_ms: int = SESSION_TIMEOUT_MS
+) -> AsyncIterator[EmbeddedOwner]:
     """An owner that serves; at the end it hands its partitions over."""
     gc.freeze()  # modules and code do not become garbage
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
@@ -78,7 +91,7 @@ async def running_owner(log: Log, namespace: str, registry: Registry, store: Pat
         data_converter=registry.data_converter,
         workflow_failure_exception_types=registry.workflow_failure_exception_types,
     )
-    owner = EmbeddedOwner(log, namespace, host, store_directory=store, limits=limits)
+    owner = EmbeddedOwner(log, namespace, host, store_directory=store, limits=limits, session_timeout_ms=session_timeout_ms)
     owner.start()
     try:
         yield owner

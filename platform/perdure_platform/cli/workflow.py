@@ -284,6 +284,39 @@ def terminate(
     run(work(), log_url)
 
 
+@commands.command("resume")
+def resume(
+    workflow_id: WorkflowIdArgument,
+    run_id: RunIdOption = "",
+    log_url: LogUrl = DEFAULT_LOG,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a parked workflow run again, or a blocked one at once. Parked are those whose inputs ended several owners in a row."""
+    _resume(workflow_id, run_id, log_url, namespace, as_json, skip_signals=False)
+
+
+@commands.command("skip")
+def skip(
+    workflow_id: WorkflowIdArgument,
+    run_id: RunIdOption = "",
+    log_url: LogUrl = DEFAULT_LOG,
+    namespace: Namespace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a parked or blocked workflow go on without the signals that wait for it: its code never sees them."""
+    _resume(workflow_id, run_id, log_url, namespace, as_json, skip_signals=True)
+
+
+def _resume(workflow_id: str, run_id: str, log_url: str, namespace: str | None, as_json: bool, *, skip_signals: bool) -> None:
+    async def work() -> None:
+        async with connected(log_url, namespace) as client:
+            await client.get_workflow_handle(workflow_id, run_id=run_id or None).resume(skip_signals=skip_signals)
+        _done(as_json, workflow_id, f"{workflow_id!r} goes on" + " without the signals that waited" * skip_signals)
+
+    run(work(), log_url)
+
+
 async def _print_result(handle: WorkflowHandle[Any, Any], seconds: float | None, as_json: bool) -> None:
     try:
         async with asyncio.timeout(seconds):

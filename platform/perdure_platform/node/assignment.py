@@ -19,6 +19,7 @@ from perdure_platform.config import OwnerLimits
 from perdure_platform.node.meter import PartitionMeter
 from perdure_platform.node.topics import TaskTopics
 from perdure_platform.partition.apply import Applier
+from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Claiming, Identity
 from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Retired
@@ -60,6 +61,7 @@ class Surroundings:
     stores: StoreProvider
     task_topics: TaskTopics
     identity: Identity
+    caution: ProcessCaution
     limits: OwnerLimits
     monotonic_ms: Callable[[], float]
     new_id: Callable[[], str]
@@ -156,8 +158,8 @@ class AssignedPartition:
             self._stop(error)
 
     def hand_over(self) -> bool:
-        """Whether the partition may be closed: nothing of it is in flight."""
-        return self.owner is None or self.owner.is_settled
+        """Whether the partition may be closed: nothing of it is in flight, and the log knows that its owner leaves alive."""
+        return self.owner is None or self.owner.resign()
 
     def close(self) -> None:
         """Give the partition up."""
@@ -322,6 +324,7 @@ class AssignedPartition:
             self._applier,
             releaser,
             self._clock,
+            around.caution,
             around.limits,
         )
         self.owner = PartitionOwner(parts, self._claiming.claim, claim_offset)

@@ -16,10 +16,11 @@ from pathlib import Path
 from perdure._log.port import Log
 from perdure._replay.host import WorkflowHost
 from perdure_platform import __version__
-from perdure_platform.config import DEFAULT_LIMITS, OwnerLimits
+from perdure_platform.config import DEFAULT_LIMITS, SESSION_TIMEOUT_MS, OwnerLimits
 from perdure_platform.node.assignment import Surroundings
 from perdure_platform.node.node import Node
 from perdure_platform.node.topics import TaskTopics, describe_namespace, ensure_namespace
+from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.store.rocks import RocksStores
@@ -39,7 +40,7 @@ class EmbeddedOwner:
         *,
         store_directory: Path | None = None,
         identity: str = "",
-        session_timeout_ms: int = 10_000,
+        session_timeout_ms: int = SESSION_TIMEOUT_MS,
         limits: OwnerLimits = DEFAULT_LIMITS,
     ) -> None:
         self._log = log
@@ -98,7 +99,8 @@ class EmbeddedOwner:
             host=self._host,
             stores=RocksStores(directory),
             task_topics=TaskTopics(log, self._namespace),
-            identity=Identity(self._identity, socket.gethostname(), os.getpid(), __version__),
+            identity=Identity(self._identity, socket.gethostname(), os.getpid(), __version__, uuid.uuid4().hex),
+            caution=ProcessCaution(),
             limits=self._limits,
             monotonic_ms=lambda: time.monotonic() * 1000,
             new_id=lambda: uuid.uuid4().hex,

@@ -20,6 +20,7 @@ from perdure_schemas.history import (
     AppliedOffset,
     Carried,
     CarriedTransition,
+    Caution,
     Checkpoint,
     Claim,
     ClaimedRecord,
@@ -29,6 +30,7 @@ from perdure_schemas.history import (
     PositionRecord,
     RunName,
     SettledRequest,
+    Strike,
 )
 from perdure_schemas.live import LiveState
 
@@ -101,7 +103,7 @@ class Appender:
         self.watermark = watermark
         return True
 
-    def position(self, watermark: int, released: int, marks: dict[str, Mark], now_ms: int) -> None:
+    def position(self, watermark: int, released: int, marks: dict[str, Mark], now_ms: int, *, resigned: bool = False) -> None:
         """Append a position record; only between two turns."""
         assert self._held is None, "a position record stands between turns"
         record = PositionRecord(
@@ -113,8 +115,15 @@ class Appender:
             released=released,
             marks=marks,
             live_count=self.live_count,
+            resigned=resigned,
         )
         self.watermark = watermark
+        self._append(record, "", ())
+
+    def strike(self, workflow_id: str, command_offset: int, released: int, now_ms: int) -> None:
+        """Append that an input is about to be tried; only between two turns."""
+        assert self._held is None, "a strike stands between turns"
+        record = Strike(self._claim.claim_number, self._claim.claim_id, self._next(), now_ms, released, workflow_id, command_offset)
         self._append(record, "", ())
 
     def forget(self, runs: Sequence[RunState], released: int, now_ms: int) -> None:
@@ -149,6 +158,7 @@ class Appender:
         now_ms: int,
         requests: Sequence[Sequence[SettledRequest]],
         start: int,
+        caution: Caution,
     ) -> None:
         """Append a checkpoint, in as many parts as its requests take; only between two turns. `start` is -1 or an earlier checkpoint."""
         assert self._held is None, "a checkpoint stands between turns"
@@ -167,6 +177,7 @@ class Appender:
                 start=start if part == len(requests) else -1,
                 applied=applied if part == 1 else (),
                 requests=tuple(some),
+                caution=caution,
             )
             self._append(record, "", ())
         self.watermark = watermark

@@ -26,6 +26,7 @@ from perdure_schemas.history import (
     HistoryRecord,
     PositionRecord,
     SettledRequest,
+    Strike,
 )
 from perdure_schemas.live import LiveState, Verdict
 from perdure_schemas.replies import RunSummary
@@ -105,7 +106,7 @@ class Applier:
                     for forgotten, _ in one.runs:
                         assert forgotten is not None
                         self._forget(forgotten, batch)
-                case Claim() | PositionRecord():
+                case Claim() | PositionRecord() | Strike():
                     pass  # positions are all that they are
             self._settle(batch)
         if any(one.verdict is Verdict.LIVE for one in judged):

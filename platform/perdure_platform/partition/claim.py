@@ -26,6 +26,8 @@ class Identity:
     host: str
     process_id: int
     build: str
+    instance_id: str
+    """New with each start of a process; tells a process that claims again from the one after it."""
 
 
 class Claiming:
@@ -53,6 +55,7 @@ class Claiming:
             history_topic_id=topics.history_topic_id,
             partition_count=topics.partition_count,
             time_ms=time_ms,
+            instance_id=identity.instance_id,
         )
         self._value = encode_history(self.claim)
         send(None, self._value)

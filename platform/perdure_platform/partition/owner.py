@@ -7,6 +7,7 @@ world see only what is confirmed. A crash at any line loses memory and nothing e
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,17 +17,19 @@ from perdure_platform.partition import spans
 from perdure_platform.partition.append import Appender
 from perdure_platform.partition.apply import Applier, RunChange
 from perdure_platform.partition.barrier import ASK_AGAIN_MS, Barrier
+from perdure_platform.partition.cautious import Admitted, Cautious, ProcessCaution
 from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Confirmer, Sent
-from perdure_platform.partition.decode import decode, is_origin_new
+from perdure_platform.partition.decode import dead_letter, decode, is_origin_new
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.query import Reader
 from perdure_platform.partition.rebuild import Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.timers import DueRuns
+from perdure_platform.partition.transition import parking
 from perdure_platform.partition.transition.decide import decide
-from perdure_platform.partition.transition.draft import Answer, Arrived, Context, Decision, Due, Input, TakenOver
+from perdure_platform.partition.transition.draft import Answer, Arrived, Context, Decision, Due, Input, Park, TakenOver
 from perdure_platform.partition.transition.effects import effects_of
 from perdure_platform.partition.transition.handlers import READS
 from perdure_platform.partition.transition.state import RunState
@@ -37,11 +40,17 @@ from perdure_schemas.commands import Command
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.events import ActivityTaskScheduled, ResultWaiter
 from perdure_schemas.history import AddressedReply, AppliedOffset, Claim, CommitRecord, Forget, Mark, SettledRequest
+from perdure_schemas.notes import RunParked
 from perdure_schemas.replies import PartitionDescribed
 from perdure_schemas.topics import commands_topic, history_topic
 
+logger = logging.getLogger("perdure.owner")
+
 WAITERS_MAX = 1_000
 """Clients that wait in memory for one run; the oldest is dropped and asks again."""
+
+CAUTIOUS_LOOK_MS = 5
+"""In cautious mode, inputs that wait are looked at again after this, if nothing comes."""
 
 OVERDUE_LOOK_MS = 1_000
 """A run that looked due and was not (a takeover moved its deadline) is looked at again after this."""
@@ -59,6 +68,7 @@ class Parts:
     applier: Applier
     releaser: Releaser
     clock: PartitionClock
+    caution: ProcessCaution
     limits: OwnerLimits
 
 
@@ -89,6 +99,8 @@ class PartitionOwner:
         self._last_append_ms = now_ms = self._clock.now_ms()
         shared = (self._topics, parts.log, self._tables, self._runs, self._applier, self._appender, self._limits)
         self._trimmer = Trimmer(*shared, now_ms, self._decided)
+        self._cautious = Cautious(parts.caution, self._topics.partition, self._limits, self._strike)
+        self._is_leaving = self._has_resigned = False
         self._release_again(claim_offset)
         self._appender.position(self.next_command_offset - 1, self._releaser.released, self._all_marks(), self._clock.now_ms())
         self._taken_over = [workflow_id for workflow_id, _ in self._tables.failing()]
@@ -99,15 +111,25 @@ class PartitionOwner:
         """Settle what the log gave back, then decide what arrived. Raises Retired, LogCorrupt."""
         self._settle(history)  # 4 confirm, 5 apply, 6 release
         now_ms = self._clock.now_ms()
-        inputs, dead_letters = self._decode(commands, now_ms)  # 1
-        if not self._trimmer.wants_quiet:
-            self._add_due(inputs, now_ms)
+        admitted = self._admit(commands, now_ms)  # everything, unless owners of the partition died lately
+        inputs, dead_letters = self._decode(admitted, now_ms)  # 1
         for workflow_id, arrived in inputs.items():  # each run once
             for batch in self._cut(arrived):
                 self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
         # Last: what stood before the turn's other records would be there twice if only a part of the turn landed.
         self._appender.add_dead_letters(dead_letters, now_ms, self._releaser.released)
-        self._end_turn(now_ms)
+        self._end_turn(now_ms, admitted)
+
+    def _admit(self, commands: Sequence[Record], now_ms: int) -> Admitted:
+        due = {} if self._trimmer.wants_quiet or self._is_leaving else self._take_due(now_ms)
+        return self._cautious.admit(
+            commands,
+            due,
+            self._applier.positions.caution,
+            now_ms,
+            is_quiet=not self.confirmer.in_flight and not self._trimmer.wants_quiet,
+            confirmed_sequence=self._confirmed_sequence,
+        )
 
     def _settle(self, history: Sequence[Record]) -> None:
         if not history:
@@ -130,14 +152,19 @@ class PartitionOwner:
             self._release(judged.offset, judged.append_time_ms, sent)
         self._runs.trim()
 
-    def _decode(self, commands: Sequence[Record], now_ms: int) -> tuple[dict[str, list[Input]], list[DeadLetter]]:
+    def _decode(self, admitted: Admitted, now_ms: int) -> tuple[dict[str, list[Input]], list[DeadLetter]]:
         inputs: dict[str, list[Input]] = {}
         dead_letters: list[DeadLetter] = []
         applied = self._applier.applied
-        for record in commands:
+        is_refused = admitted.strikes >= 2 * self._limits.strikes_max  # its code was not even run any more
+        for record in admitted.commands:
             if record.offset < self.next_command_offset:
                 continue
-            arrived = decode(record, self._topics.partition_count, now_ms)
+            if is_refused:
+                text = f"{admitted.strikes} owners in a row ended while they took a command for {admitted.workflow_id!r}"
+                arrived: Arrived | DeadLetter = dead_letter(record, "ends_its_owner", text, now_ms)
+            else:
+                arrived = decode(record, self._topics.partition_count, now_ms)
             self.next_command_offset = record.offset + 1
             if isinstance(arrived, DeadLetter):
                 dead_letters.append(arrived)
@@ -149,9 +176,14 @@ class PartitionOwner:
                 self._reads.append(command)
             else:
                 inputs.setdefault(command.workflow_id, []).append(arrived)
+        for workflow_id, due in admitted.due.items():
+            inputs.setdefault(workflow_id, []).extend(due)
+        if admitted.strikes >= self._limits.strikes_max:
+            inputs.setdefault(admitted.workflow_id, []).append(Park(admitted.strikes))
         return inputs, dead_letters
 
-    def _add_due(self, inputs: dict[str, list[Input]], now_ms: int) -> None:
+    def _take_due(self, now_ms: int) -> dict[str, list[Input]]:
+        inputs: dict[str, list[Input]] = {}
         for workflow_id in self._taken_over:
             inputs.setdefault(workflow_id, []).append(TakenOver())
         self._taken_over.clear()
@@ -160,6 +192,7 @@ class PartitionOwner:
         self._releaser.undeliverable.clear()
         for workflow_id in self._due.take(now_ms):
             inputs.setdefault(workflow_id, []).append(Due())
+        return inputs
 
     def _cut(self, arrived: list[Input]) -> list[tuple[Input, ...]]:
         """Batches of bounded count and size; nearly always one."""
@@ -185,6 +218,8 @@ class PartitionOwner:
             self._runs.sent(workflow_id)
             for run in decision.runs:
                 self._runs.put(workflow_id, run.state)
+                if any(isinstance(note, RunParked) for note in run.notes):
+                    logger.error("partition %d: %s", self._topics.partition, parking.told(run.state))
             for request in decision.requests:
                 self._requests[request.workflow_id, request.request_id] = request
         for answer in decision.answers:
@@ -193,7 +228,7 @@ class PartitionOwner:
             self.wait_for_close(workflow_id, run_id, waiter)
         self._look_at(workflow_id, entry.state, now_ms if any(isinstance(item, Due) for item in batch) else 0)
 
-    def _end_turn(self, now_ms: int) -> None:
+    def _end_turn(self, now_ms: int, admitted: Admitted) -> None:
         watermark = self.next_command_offset - 1
         if self._appender.end_turn(watermark, self._marks_to_record()):
             self._recorded_marks = dict(self._marks)
@@ -202,11 +237,14 @@ class PartitionOwner:
             answer = self._reader.prepare(command)
             if answer is not None:
                 self._barrier.ask(answer, self._appender.sequence)
+        if admitted.strikes >= 0 and self._appender.sequence == self._cautious.sequence:
+            self._position(now_ms)  # what was tried came to nothing that is recorded, and survived
         if self._barrier.turn(now_ms, self.next_command_offset, self._applier.positions.next_offset, self._confirmed_sequence):
             for workflow_id in self._overdue:
                 self._due.add(workflow_id, now_ms)
             self._overdue.clear()
-        self._trimmer.turn(now_ms, is_settled=self.is_settled, in_flight_bytes=self.confirmer.in_flight_bytes)
+        if self._trimmer.wants_quiet or not self._cautious.is_on:
+            self._trimmer.turn(now_ms, is_settled=self.is_settled, in_flight_bytes=self.confirmer.in_flight_bytes)
         self._write_position_when_idle(now_ms, watermark)
 
     def _write_position_when_idle(self, now_ms: int, watermark: int) -> None:
@@ -214,9 +252,18 @@ class PartitionOwner:
             return
         released = self._releaser.released
         if watermark > self._appender.watermark or self._applier.has_releasable(released):
-            self._appender.position(watermark, released, self._all_marks(), now_ms)
-            self._recorded_marks = dict(self._marks)
-            self._last_append_ms = now_ms
+            self._position(now_ms)
+
+    def _position(self, now_ms: int, *, resigned: bool = False) -> None:
+        self._appender.position(self.next_command_offset - 1, self._releaser.released, self._all_marks(), now_ms, resigned=resigned)
+        self._recorded_marks = dict(self._marks)
+        self._last_append_ms = now_ms
+
+    def _strike(self, workflow_id: str, command_offset: int) -> int:
+        now_ms = self._clock.now_ms()
+        self._appender.strike(workflow_id, command_offset, self._releaser.released, now_ms)
+        self._last_append_ms = now_ms
+        return self._appender.sequence
 
     # -- effects
 
@@ -299,6 +346,7 @@ class PartitionOwner:
         """Whether commands may be taken: what is in flight, and what waits to leave, is bounded (design.md 5)."""
         return (
             not self._trimmer.wants_quiet
+            and self._cautious.has_room
             and len(self.confirmer.in_flight) < self._limits.in_flight_records_max
             and self.confirmer.in_flight_bytes < self._limits.in_flight_bytes_max
             and self._lanes.waiting < self._limits.unsent_effects_max
@@ -307,18 +355,31 @@ class PartitionOwner:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is in flight and every effect is acknowledged."""
-        return not self.confirmer.in_flight and self._releaser.is_settled
+        return not self.confirmer.in_flight and self._releaser.is_settled and not self._cautious.is_trying
+
+    def resign(self) -> bool:
+        """Take nothing more; once everything is settled, record that this owner leaves alive. True when that is done too."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._cautious.drop()
+        if self.is_settled and not self._has_resigned:
+            self._has_resigned = True
+            self._position(self._clock.now_ms(), resigned=True)
+        return self._has_resigned and self.is_settled
 
     def wait_ms(self) -> int:
         """How long the loop may sleep if nothing comes."""
         if self._barrier.is_waiting or self._lanes.waiting or self._reads or self._trimmer.wants_quiet:
             return 1
+        if self._cautious.has_more:
+            return CAUTIOUS_LOOK_MS
         until_due_ms = self._due.next_ms() - self._clock.now_ms()
         patience_ms = ASK_AGAIN_MS if self._barrier.questions else self._limits.idle_position_ms
         return max(0, min(until_due_ms, patience_ms))
 
     def close(self) -> None:
         """The claim is over, or the partition was handed over; memory goes."""
+        self._cautious.close()
         self._releaser.close()
         self._runs.close()
 
@@ -360,7 +421,8 @@ class PartitionOwner:
     def _decided(self) -> Decided:
         watermark = self.next_command_offset - 1
         applied = tuple(AppliedOffset(name, at) for name, at in sorted(self._applier.applied.items()) if at > watermark)
-        return Decided(watermark, self._releaser.released, self._all_marks(), applied, tuple(self._requests.values()))
+        caution = self._applier.positions.caution
+        return Decided(watermark, self._releaser.released, self._all_marks(), applied, tuple(self._requests.values()), caution)
 
     def _send_history(self, key: bytes | None, value: bytes) -> None:
         self._lanes.append_history(history_topic(self._topics.namespace), self._topics.partition, key, value)

@@ -15,6 +15,7 @@ from perdure_platform.partition.apply import summary
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.decide import ActivationDeferred
 from perdure_platform.partition.transition.draft import Answer
+from perdure_platform.partition.transition.parking import parked_failure
 from perdure_platform.partition.transition.sizes import failure_bytes, shortened
 from perdure_platform.partition.transition.state import ActivityState, RunState
 from perdure_platform.partition.transition.workflow import closed_reply
@@ -111,6 +112,8 @@ class Reader:
                 run.started.workflow_type,
                 int(run.status),
             )
+        if (parked := parked_failure(run)) is not None:
+            return Refused(RefusalCode.NOT_READY, f"workflow {workflow_id!r} is {parked.message}", workflow_id, run.run_id, failure=parked)
         if run.is_open and run.activations == 0:
             why = f": {run.activation_failure.failure.message}" if run.activation_failure is not None else " yet"
             return Refused(RefusalCode.NOT_READY, f"the code of workflow {workflow_id!r} has not run{why}", workflow_id, run.run_id)
@@ -172,14 +175,14 @@ class Reader:
         run = self._confirmed(workflow_id, run_id)
         if run is None:
             return _no_run(workflow_id, run_id)
-        failing = run.activation_failure
+        failing, parked = run.activation_failure, parked_failure(run)
         return replies.WorkflowDescribed(
             summary(run),
             _pending_activities(run),
             len(run.timers),
-            failing.failure if failing is not None else None,
+            parked or (failing.failure if failing is not None else None),
             failing.attempt if failing is not None else 0,
-            failing.retry_at_ms if failing is not None else 0,
+            failing.retry_at_ms if failing is not None and parked is None else 0,
             run.cancel_requested,
         )
 

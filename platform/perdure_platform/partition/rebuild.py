@@ -16,7 +16,7 @@ from perdure_platform.partition.transition.fold import fold_transition
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store.tables import Tables
 from perdure_schemas.errors import LogCorrupt
-from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, PositionRecord, RunName, Transition
+from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, PositionRecord, RunName, Strike, Transition
 from perdure_schemas.live import Verdict, judge
 
 
@@ -45,7 +45,6 @@ class Rebuild:
         self._applier = applier
         self._begin_at = begin_at
         self._skipped: set[RunName] = set()
-        self.claims: list[int] = []
         self.events = 0
 
     @property
@@ -76,7 +75,6 @@ class Rebuild:
                 match history:
                     case Claim():
                         check_claim(self._topics, history, record.offset)
-                        self.claims.append(record.timestamp_ms)
                     case CommitRecord():
                         folded = [self._fold(transition, history.time_ms) for transition in history.transitions]
                         one = replace(one, runs=tuple(change for change in folded if change is not None))
@@ -89,7 +87,7 @@ class Rebuild:
                         continue
                     case Checkpoint():
                         self._check_start(history, record.offset)
-                    case PositionRecord():
+                    case PositionRecord() | Strike():
                         pass
             judged.append(one)
         self._applier.apply(judged)

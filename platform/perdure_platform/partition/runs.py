@@ -22,6 +22,7 @@ from perdure_platform.store.tables import Tables
 from perdure_schemas import events
 from perdure_schemas.errors import LogCorrupt
 from perdure_schemas.events import Event
+from perdure_schemas.notes import RunResumed
 
 
 @dataclass(slots=True)
@@ -179,6 +180,9 @@ class Runs:
             for stored in self._tables.transitions(run.workflow_id, run.run_id):
                 transition = stored.transition
                 waiting.extend(enumerate(transition.inbound, transition.first_event_id))
+                for note in transition.notes:
+                    if isinstance(note, RunResumed) and note.skipped_event_ids:
+                        waiting = [one for one in waiting if one[0] not in note.skipped_event_ids]
                 if transition.activated:
                     first_produced = transition.first_event_id + len(transition.inbound)
                     instance.activate(

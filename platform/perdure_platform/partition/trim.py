@@ -23,7 +23,7 @@ from perdure_platform.partition.transition.sizes import payload_bytes
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store import keys
 from perdure_platform.store.tables import StoredCheckpoint, StoredTransition, Tables
-from perdure_schemas.history import AppliedOffset, CarriedTransition, Mark, SettledRequest
+from perdure_schemas.history import AppliedOffset, CarriedTransition, Caution, Mark, SettledRequest
 from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
@@ -54,6 +54,7 @@ class Decided:
     applied: tuple[AppliedOffset, ...]
     """Above the watermark, of a turn of which only a part had landed when this claim began."""
     requests: tuple[SettledRequest, ...]
+    caution: Caution
 
 
 class Stage(Enum):
@@ -147,7 +148,7 @@ class Trimmer:
         at_once = PART_BYTES // _REQUEST_BYTES
         parts = [decided.requests[at : at + at_once] for at in range(0, len(decided.requests), at_once)] or [()]
         names = -1 if start is None else start.offset
-        self._appender.checkpoint(decided.watermark, released, decided.marks, decided.applied, now_ms, parts, names)
+        self._appender.checkpoint(decided.watermark, released, decided.marks, decided.applied, now_ms, parts, names, decided.caution)
 
     def _start(self, now_ms: int) -> StoredCheckpoint | None:
         """The newest checkpoint that is older than the retention, if a start there would leave anything behind."""

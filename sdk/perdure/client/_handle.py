@@ -19,6 +19,7 @@ from perdure_schemas.commands import (
     DescribeWorkflow,
     FetchHistory,
     QueryWorkflow,
+    ResumeWorkflow,
     SignalWorkflow,
     TerminateWorkflow,
 )
@@ -220,6 +221,15 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
         )
         body = TerminateWorkflow(self._run_id or "", self._first_execution_run_id or "", reason or "", details, self._connection.identity)
         await self._connection.act(f"termination of workflow {self._id!r}", self._id, body, rpc_timeout, request_id)
+
+    async def resume(self, *, skip_signals: bool = False, request_id: str | None = None, rpc_timeout: timedelta | None = None) -> None:
+        """Let code that is parked or blocked run again now. With `skip_signals`, signals that wait are never shown to it.
+
+        Code is parked when its inputs ended several owners in a row, and blocked while its activations fail. Raises RPCError NOT_FOUND
+        without an open run, INVALID_ARGUMENT where the run is neither, or has no signal to skip.
+        """
+        body = ResumeWorkflow(self._run_id or "", skip_signals, self._connection.identity)
+        await self._connection.act(f"resumption of workflow {self._id!r}", self._id, body, rpc_timeout, request_id)
 
     async def describe(self, *, rpc_timeout: timedelta | None = None) -> WorkflowExecutionDescription:
         """The run's state, times and pending activities. Raises RPCError NOT_FOUND."""

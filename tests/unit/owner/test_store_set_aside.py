@@ -135,7 +135,7 @@ def test_a_store_of_another_layout_is_set_aside_and_rebuilt(tmp_path: Path) -> N
     store.close()
     process = run(world, tmp_path)
     assert_rebuilt(world, process)
-    assert "layout=2" in asides(tmp_path)["partition-0.aside-1"]
+    assert f"layout={tables.LAYOUT + 1}" in asides(tmp_path)["partition-0.aside-1"]
 
 
 def test_an_older_store_folds_forward_and_is_not_set_aside(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ No I/O, clock, randomness or logging; the code of the workflow runs through `Con
 from __future__ import annotations
 
 from perdure._replay.host import Activation, ActivationError
-from perdure_platform.partition.transition import activity, deadlines
+from perdure_platform.partition.transition import activity, deadlines, parking
 from perdure_platform.partition.transition.actions import perform, refusal
-from perdure_platform.partition.transition.draft import Arrived, Context, Decision, Draft, Due, Input, TakenOver, TaskUndeliverable
+from perdure_platform.partition.transition.draft import Arrived, Context, Decision, Draft, Due, Input, Park, TakenOver, TaskUndeliverable
 from perdure_platform.partition.transition.handlers import HANDLERS
 from perdure_platform.partition.transition.sizes import shortened
 from perdure_platform.partition.transition.state import RunState
@@ -55,6 +55,8 @@ def _received(state: RunState | None, workflow_id: str, inputs: tuple[Input, ...
                 activity.park(draft, item)
             case TakenOver():
                 draft.retry_now = True
+            case Park():
+                parking.park(draft, item)
     return draft
 
 
@@ -77,7 +79,9 @@ def _handle(draft: Draft, arrived: Arrived) -> None:
 
 
 def _may_activate(draft: Draft, run: RunState) -> bool:
-    """New inputs activate at once; what failed before, or is held back, waits until it is due."""
+    """New inputs activate at once; what failed before, or is held back, waits until it is due; what is parked waits for an operator."""
+    if run.parked is not None:
+        return False
     if run.activations == 0 and run.first_activation_ms() > draft.now_ms:
         return False
     return run.activation_failure is None or run.activation_failure.retry_at_ms <= draft.now_ms or draft.brought_news

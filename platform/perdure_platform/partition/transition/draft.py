@@ -52,7 +52,14 @@ class TakenOver:
     """A process has taken the partition: the run's code was blocked, and may have been mended."""
 
 
-Input = Arrived | Due | TaskUndeliverable | TakenOver
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Inputs of the run have ended this many owners; its code is not run again until an operator says so (R14)."""
+
+    strikes: int
+
+
+Input = Arrived | Due | TaskUndeliverable | TakenOver | Park
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,13 @@ def fold_note(state: RunState, note: Note, time_ms: int) -> None:
     if isinstance(note, notes.ActivationFailed):
         state.activation_failure = note
         return
+    if isinstance(note, notes.RunParked):
+        state.parked = note
+        return
+    if isinstance(note, notes.RunResumed):
+        state.parked = None
+        state.pending = tuple((event_id, event) for event_id, event in state.pending if event_id not in note.skipped_event_ids)
+        return
     if (activity := state.activities.get(note.scheduled_event_id)) is not None:
         state.activities[note.scheduled_event_id] = _after_note(activity, note, time_ms)
 
@@ -133,6 +140,7 @@ def _closed(status: WorkflowStatus) -> Callable[[RunState, Event, int, int], Non
         state.external_signals.clear()
         state.external_cancels.clear()
         state.activation_failure = None
+        state.parked = None
 
     return close
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perdure_platform.partition.transition import activity, external, workflow
+from perdure_platform.partition.transition import activity, external, parking, workflow
 from perdure_platform.partition.transition.draft import Draft
 from perdure_schemas import commands
 
@@ -17,6 +17,7 @@ HANDLERS: dict[type, Callable[[Draft, Any, str], None]] = {
     commands.SignalWorkflow: workflow.signal,
     commands.CancelWorkflow: workflow.cancel,
     commands.TerminateWorkflow: workflow.terminate,
+    commands.ResumeWorkflow: parking.resume,
     commands.ResolveExternalSignal: external.signal_resolved,
     commands.ResolveExternalCancel: external.cancel_resolved,
     commands.ActivityStarted: activity.started,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from perdure_schemas.history import Carried, Checkpoint, Claim, Forget, HistoryRecord, Mark
+from perdure_platform.partition.transition.caution import advance_caution
+from perdure_schemas.history import Carried, Caution, Checkpoint, Claim, Forget, HistoryRecord, Mark, Strike
 from perdure_schemas.live import LiveState
 
 
@@ -24,6 +25,7 @@ class Positions:
     time_ms: int = 0
     start: int = 0
     """The checkpoint that was last named as the log's start; 0 where the log has not been trimmed."""
+    caution: Caution = field(default_factory=Caution)
 
 
 def step_over(positions: Positions, offset: int, leader_epoch: int) -> Positions:
@@ -34,11 +36,12 @@ def step_over(positions: Positions, offset: int, leader_epoch: int) -> Positions
 def advance(positions: Positions, record: HistoryRecord, live: LiveState, offset: int, leader_epoch: int, append_time_ms: int) -> Positions:
     """The positions behind a live record."""
     time_ms = max(positions.time_ms, record.time_ms, append_time_ms)
+    caution = advance_caution(positions.caution, record, time_ms)
+    behind = replace(positions, next_offset=offset + 1, leader_epoch=leader_epoch, live=live, time_ms=time_ms, caution=caution)
     if isinstance(record, Claim):
-        return replace(positions, next_offset=offset + 1, leader_epoch=leader_epoch, live=live, time_ms=time_ms)
-    if isinstance(record, Forget | Carried):
-        released = max(positions.released, record.released)
-        return replace(positions, next_offset=offset + 1, leader_epoch=leader_epoch, live=live, released=released, time_ms=time_ms)
+        return behind
+    if isinstance(record, Forget | Carried | Strike):
+        return replace(behind, released=max(positions.released, record.released))
     watermark = positions.watermark if record.watermark is None else max(positions.watermark, record.watermark)
     return Positions(
         offset + 1,
@@ -49,6 +52,7 @@ def advance(positions: Positions, record: HistoryRecord, live: LiveState, offset
         raised(positions.marks, record.marks) if record.marks else positions.marks,
         time_ms,
         max(positions.start, record.start) if isinstance(record, Checkpoint) else positions.start,
+        caution,
     )
 
 

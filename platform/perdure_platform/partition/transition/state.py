@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from perdure_schemas.commands import ReplyAddress
 from perdure_schemas.events import ActivityTaskScheduled, Event, WorkflowExecutionStarted
 from perdure_schemas.failure import Failure
-from perdure_schemas.notes import ActivationFailed
+from perdure_schemas.notes import ActivationFailed, RunParked
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.payload import Payloads
 from perdure_schemas.topics import TASK_RETENTION_MS
@@ -141,6 +141,7 @@ class RunState:
     pending: tuple[tuple[int, Event], ...] = ()
     activations: int = 0
     activation_failure: ActivationFailed | None = None
+    parked: RunParked | None = None
     undelayed: bool = False
     flags: tuple[int, ...] = ()
     history_bytes: int = 0
@@ -173,7 +174,7 @@ class RunState:
 
     def activation_due_ms(self) -> int:
         """When pending events are handed to the code (again); 0 if there are none."""
-        if not self.pending:
+        if not self.pending or self.parked is not None:
             return 0
         if self.activation_failure is not None:
             return self.activation_failure.retry_at_ms

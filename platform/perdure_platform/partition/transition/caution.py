@@ -1,0 +1,49 @@
+"""What a partition knows of deaths of its owners; folded from claims and strikes (design.md 5, faults.md R14)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perdure_schemas.history import Caution, Checkpoint, Claim, HistoryRecord, PositionRecord, Strike
+
+DEATHS_KEPT = 16
+STRIKES_KEPT = 16
+"""Of so many workflow ids; the one that struck longest ago is forgotten first."""
+
+
+def advance_caution(caution: Caution, record: HistoryRecord, time_ms: int) -> Caution:
+    """What is known behind a live record, `time_ms` being its recorded time."""
+    match record:
+        case Claim():
+            return _claimed(caution, record, time_ms)
+        case Strike():
+            return replace(caution, struck=record.workflow_id, is_struck=True, resigned=False)
+        case Checkpoint():
+            return record.caution  # who has read from further back has come to the same
+        case _:
+            resigned = isinstance(record, PositionRecord) and record.resigned
+            if not caution.is_struck and caution.resigned == resigned:
+                return caution
+            strikes = {name: count for name, count in caution.strikes.items() if not caution.is_struck or name != caution.struck}
+            return replace(caution, strikes=strikes, struck="", is_struck=False, resigned=resigned)
+
+
+def _claimed(caution: Caution, claim: Claim, time_ms: int) -> Caution:
+    """Who claims again has survived, whatever made it lose its claim; so has one that resigned."""
+    deaths = {instance: died_ms for instance, died_ms in caution.deaths.items() if instance != claim.instance_id}
+    is_same = bool(claim.instance_id) and claim.instance_id == caution.instance_id
+    if is_same or caution.resigned or claim.claim_number == 1:
+        return Caution(deaths, caution.strikes, instance_id=claim.instance_id)
+    deaths[caution.instance_id] = time_ms
+    for oldest in list(deaths)[:-DEATHS_KEPT]:
+        del deaths[oldest]
+    strikes = caution.strikes
+    if caution.is_struck:
+        others = [(name, count) for name, count in strikes.items() if name != caution.struck]
+        strikes = dict([*others, (caution.struck, strikes.get(caution.struck, 0) + 1)][-STRIKES_KEPT:])
+    return Caution(deaths, strikes, instance_id=claim.instance_id)
+
+
+def is_cautious(caution: Caution, now_ms: int, deaths: int, window_ms: int) -> bool:
+    """Whether so many owners died within `window_ms` that an input may be what ends them."""
+    return sum(1 for died_ms in caution.deaths.values() if now_ms - died_ms < window_ms) >= deaths
