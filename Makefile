@@ -2,7 +2,8 @@
 #
 #   make demo [LOG=kafka]   200 money transfers survive kill -9 of owner and worker
 #   make unit               tests that need no broker (the inner loop)
-#   make test [SEED=n]      all tests, with a real Kafka broker that is started here, or the one in PERDURE_TEST_KAFKA=host:port
+#   make test [SEED=n]      all tests but the longer faults, with a real Kafka broker that is started here, or the one in PERDURE_TEST_KAFKA=host:port
+#   make faults [ROW=word]  faults put to real processes and a real broker, row by row, with a report in .cache/faults.jsonl
 #   make sim [SEEDS=n]      the simulation in full: a failure at every port call, and 20,000 random schedules (an hour)
 #   make check              format, lint, strict types
 #   make bench              throughput, latency and rebuild rate, as a table
@@ -12,7 +13,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo unit test sim check fmt bench lock clean
+.PHONY: help install demo unit test faults sim check fmt bench lock clean
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 install` chooses another.
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
@@ -21,6 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG ?= sqlite
 SEED ?=
+ROW ?=
 SEEDS ?= 20000
 PYTEST := $(BIN)/python -m pytest $(if $(SEED),--randomly-seed=$(SEED))
 
@@ -48,7 +50,11 @@ unit: install
 	$(PYTEST) -m "not kafka"
 
 test: install
-	$(PYTEST)
+	$(PYTEST) -m "not row or sharp"
+
+faults: install
+	@rm -f .cache/faults.jsonl
+	$(PYTEST) tests/faults $(if $(ROW),-k "$(ROW)")
 
 sim: install
 	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m kit.campaign --seeds $(SEEDS)

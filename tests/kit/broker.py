@@ -27,11 +27,11 @@ CACHE = Path(__file__).parents[2] / ".cache"
 START_TIMEOUT_S = 90.0
 _STARTED = "Kafka Server started"
 
+_PROTOCOLS = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT"
 _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
     "inter.broker.listener.name": "PLAINTEXT",
     # A killed broker is not let in again before its session is over.
     "broker.session.timeout.ms": "1500",
@@ -73,10 +73,12 @@ class BrokerFailed(Exception):
 class Broker:
     """One broker process. Its port and its data stay the same over `stop`, `kill` and `restart`; `close` deletes the data."""
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, doors: int = 0) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="perdure-broker-"))
-        self.port, self.controller_port = _free_ports(2)
+        self.port, self.controller_port, *ports = free_ports(2 + 2 * doors)
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self.doors = tuple(zip(ports[:doors], ports[doors:], strict=True))
+        """Further listeners: the port on which the broker listens, and the one that it tells its clients, for a proxy between the two."""
         self.settings = dict(settings or {})
         """Of the server, beside or instead of ours; read at the first start."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -142,11 +144,14 @@ class Broker:
         return self.directory / "server.properties"
 
     def _format(self, jars: Path) -> None:
-        listeners = f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}"
+        names = [f"DOOR{number}" for number in range(len(self.doors))]
+        behind = [f"{name}://127.0.0.1:{port}" for name, (port, _) in zip(names, self.doors, strict=True)]
+        told = [f"{name}://127.0.0.1:{port}" for name, (_, port) in zip(names, self.doors, strict=True)]
         settings = {
             **_SETTINGS,
-            "listeners": listeners,
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listener.security.protocol.map": ",".join([_PROTOCOLS, *(f"{name}:PLAINTEXT" for name in names)]),
+            "listeners": ",".join([f"PLAINTEXT://{self.bootstrap}", f"CONTROLLER://127.0.0.1:{self.controller_port}", *behind]),
+            "advertised.listeners": ",".join([f"PLAINTEXT://{self.bootstrap}", *told]),
             "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
             "log.dirs": str(self.directory / "data"),
             **self.settings,
@@ -239,8 +244,8 @@ def running_broker() -> Iterator[str]:
         broker.close()
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listened on a moment ago."""
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listened on a moment ago."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

@@ -1,4 +1,4 @@
-"""A namespace of accounts on a log, with owners and workers as real processes, and what must hold of it in the end."""
+"""A namespace on a log, with owners, workers and load as real processes, and what must hold of it in the end."""
 
 from __future__ import annotations
 
@@ -8,74 +8,137 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from kit.account_client import balances
+from kit.failpoints import LOG_VARIABLE, VARIABLE
+from kit.load import workload
+from kit.operations import count_phases
+from kit.proxy import Proxy
 from perdure._log.address import open_log
+from perdure._log.port import Log
 from perdure.client import Client
 from perdure_platform.ops.verify import Folded, fold_partition
 from perdure_platform.store.memory import MemoryStores
 
 TESTS = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-m", "perdure_platform.cli.app")
-REGISTRY = "kit.accounts:registry"
+FAULTY = (sys.executable, "-m", "kit.faulty")
+
+T = TypeVar("T")
+
+Process = subprocess.Popen[bytes]
 
 
 @dataclass
-class Accounts:
-    """The processes of one namespace; `url` names log and namespace."""
+class Namespace:
+    """The processes of one namespace of a workload; `bootstrap` is HOST:PORT of a broker, or empty for a file in `directory`."""
 
-    url: str
+    bootstrap: str
+    name: str
     directory: Path
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workload: str = "bank"
+    processes: list[Process] = field(default_factory=list)
 
-    def owner(self, store: str = "store", retention: str = "") -> subprocess.Popen[bytes]:
-        """Start an owner that keeps its state in `store`."""
-        return self._start("owner", REGISTRY, "--log", self.url, "--store", str(self.directory / store), "--retention", retention)
+    @property
+    def url(self) -> str:
+        """The address of the log, past every proxy."""
+        return self._url(None)
 
-    def worker(self) -> subprocess.Popen[bytes]:
+    @property
+    def operations(self) -> Path:
+        """The drivers' record of what they asked and were told."""
+        return self.directory / "operations.jsonl"
+
+    @property
+    def struck(self) -> list[str]:
+        """The failpoints that struck, one line each."""
+        place = self.directory / "failpoints.log"
+        return place.read_text().splitlines() if place.exists() else []
+
+    def create(self, partitions: int = 4) -> Namespace:
+        """Make its topics."""
+        self.command("namespace", "create", self.name, "--partitions", str(partitions))
+        return self
+
+    # -- processes
+
+    def owner(
+        self, store: str = "store", *, through: Proxy | None = None, points: str = "", retention: str = "", more: Mapping[str, str] = {}
+    ) -> Process:
+        """Start an owner that keeps its state in `store`; `points` are its failpoints, `more` is put into its environment."""
+        options = ["--store", str(self.directory / store), *(["--retention", retention] if retention else [])]
+        return self._serve("owner", options, through, points, more)
+
+    def worker(self, *, through: Proxy | None = None, points: str = "", more: Mapping[str, str] = {}) -> Process:
         """Start a worker."""
-        return self._start("worker", REGISTRY, "--log", self.url)
+        return self._serve("worker", [], through, points, more)
 
-    def client(self, first: int, count: int, in_flight: int = 50) -> subprocess.Popen[bytes]:
-        """Start a client that makes transfers."""
-        arguments = ["-m", "kit.account_client", self.url, str(first), str(count), str(in_flight)]
-        return self._run([sys.executable, *arguments], "client")
+    def load(self, count: int, in_flight: int = 50, *, first: int = 0, through: Proxy | None = None) -> Process:
+        """Start a process that drives items `first` to `first + count` of the workload."""
+        numbers = [str(self.operations), str(first), str(count), str(in_flight)]
+        return self.run([sys.executable, "-m", "kit.load", self.workload, self._url(through), *numbers], "load")
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return self._run([*COMMAND, *arguments], arguments[0])
-
-    def _run(self, command: list[str], name: str) -> subprocess.Popen[bytes]:
+    def run(self, command: list[str], name: str, more: Mapping[str, str] = {}) -> Process:
+        """Start any process among those of the namespace."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PERDURE_", "OTEL_"))}
-        with (self.directory / f"{len(self.processes):02}-{name}.log").open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=self.directory, env={**kept, "PYTHONPATH": str(TESTS)}, stdout=output, stderr=subprocess.STDOUT
-            )
+        environment = {**kept, "PYTHONPATH": str(TESTS), "WORKLOAD_DIRECTORY": str(self.directory), **more}
+        with self._output(len(self.processes), name).open("wb") as output:
+            process = subprocess.Popen(command, cwd=self.directory, env=environment, stdout=output, stderr=subprocess.STDOUT)
         self.processes.append(process)
         return process
 
-    def said(self, process: subprocess.Popen[bytes]) -> str:
+    def command(self, *typed: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a `perdure` command that must succeed."""
+        done = self.typed(*typed, seconds=seconds)
+        assert done.returncode == 0, f"{typed} ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.outputs()}"
+        return done
+
+    def typed(self, *typed: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a `perdure` command."""
+        arguments = [*COMMAND, *typed, "--log", self.url]
+        return subprocess.run(arguments, cwd=self.directory, capture_output=True, text=True, timeout=seconds, check=False)
+
+    def _serve(self, role: str, options: list[str], through: Proxy | None, points: str, more: Mapping[str, str]) -> Process:
+        is_faulty = bool(points) or any(name.startswith("PERDURE_FAULTY_") for name in more)
+        command = [
+            *(FAULTY if is_faulty else COMMAND),
+            role,
+            f"kit.workloads.{self.workload}:registry",
+            "--log",
+            self._url(through),
+            *options,
+        ]
+        environment = {VARIABLE: points, LOG_VARIABLE: str(self.directory / "failpoints.log"), **more} if is_faulty else more
+        return self.run(command, role, environment)
+
+    def _url(self, through: Proxy | None) -> str:
+        if not self.bootstrap:
+            return f"sqlite:///{self.directory / 'perdure.db'}?namespace={self.name}"
+        return f"kafka://{through.bootstrap if through else self.bootstrap}/{self.name}"
+
+    def _output(self, number: int, name: str) -> Path:
+        return self.directory / f"{number:02}-{name}.log"
+
+    # -- what is seen
+
+    def said(self, process: Process) -> str:
         """What a process has printed so far."""
-        number = self.processes.index(process)
-        (place,) = self.directory.glob(f"{number:02}-*.log")
+        (place,) = self.directory.glob(f"{self.processes.index(process):02}-*.log")
         return place.read_text(errors="replace")
 
     def done(self) -> int:
-        """How many transfers the clients have seen done."""
-        numbers = {line for process in self.processes for line in self.said(process).splitlines() if line.startswith("done ")}
-        return len(numbers)
+        """How many items of the workload have been seen done."""
+        lines = {line for place in self.directory.glob("*-load.log") for line in place.read_text(errors="replace").splitlines()}
+        assert not (wrong := [line for line in lines if line.startswith("wrong ")]), wrong
+        return sum(line.startswith("done ") for line in lines)
 
-    def trimmed(self) -> int:
-        """How many partitions have a history that does not begin at 0 any more."""
-        log, namespace = open_log(self.url)
-        try:
-            count = log.describe_topics([f"{namespace}.history"], 10_000)[f"{namespace}.history"].partitions
-            starts = log.start_offsets([(f"{namespace}.history", partition) for partition in range(count)], 10_000)
-        finally:
-            log.close()
-        return sum(start > 0 for start in starts.values())
+    def phases(self) -> Counter[str]:
+        """How many operations were intended, came to an outcome, or are unknown."""
+        return count_phases(self.operations)
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
         """Wait for a condition; what all processes said is shown if it does not come."""
@@ -85,9 +148,33 @@ class Accounts:
                 raise AssertionError(f"{what} did not come in {seconds} s\n{self.outputs()}")
             time.sleep(0.05)
 
+    def until_done(self, count: int, seconds: float = 120) -> None:
+        """Wait until so many items are done."""
+        self.until(lambda: self.done() >= count, f"item {count} of {self.workload}", seconds)
+
+    def until_leading(self, process: Process, partitions: int = 1, seconds: float = 60) -> None:
+        """Wait until an owner has taken so many partitions."""
+        self.until(lambda: self.said(process).count(": leading with claim") >= partitions, "an owner that leads", seconds)
+
     def outputs(self) -> str:
         """The end of what each process has said."""
-        return "\n".join(f"--- {place.name}\n{place.read_text(errors='replace')[-2000:]}" for place in sorted(self.directory.glob("*.log")))
+        return "\n".join(f"--- {place.name}\n{place.read_text(errors='replace')[-3000:]}" for place in sorted(self.directory.glob("*.log")))
+
+    def starts(self) -> list[int]:
+        """Where the history of each partition begins."""
+        with_log = self.with_log(lambda log, name, count: log.start_offsets([(f"{name}.history", p) for p in range(count)], 10_000))
+        return [with_log[f"{self.name}.history", partition] for partition in range(len(with_log))]
+
+    def with_log(self, call: Callable[[Log, str, int], T]) -> T:
+        """Call with a log of this process, the namespace's name and its number of partitions."""
+        log, _ = open_log(self.url)
+        try:
+            count = log.describe_topics([f"{self.name}.history"], 10_000)[f"{self.name}.history"].partitions
+            return call(log, self.name, count)
+        finally:
+            log.close()
+
+    # -- the end
 
     def stop(self) -> None:
         """End what still runs."""
@@ -102,40 +189,36 @@ class Accounts:
                 process.kill()
                 process.wait()
 
-    def check(self, transfers: int) -> None:
-        """Money is conserved, every movement happened once, and each owner's rows are what the log says."""
-        total, movements = asyncio.run(self._balances())
-        assert total == 0, f"money was made or lost: {total}"
-        assert movements == 2 * transfers, f"{movements} movements for {transfers} transfers"
+    def finish(self, load: Process, count: int, seconds: float = 150) -> None:
+        """Wait for the load's end, then check everything."""
+        self.until(lambda: load.poll() is not None, "the load's end", seconds)
+        assert self.done() == count, f"{self.done()} of {count} are done\n{self.outputs()}"
+        self.check(count)
+
+    def check(self, count: int) -> None:
+        """The workload's own account is right, and each owner's rows are what the log says."""
+
+        async def check() -> None:
+            async with await Client.connect(self.url) as client:
+                await workload(self.workload).check(client, count, self.directory)
+
+        try:
+            asyncio.run(check())
+        except Exception as error:
+            error.add_note(self.outputs())
+            raise
         self.verify()
 
-    def verify(self) -> list[Folded]:
+    def verify(self) -> None:
         """Fold every partition from the log and compare with what its owner has."""
-        done = subprocess.run(
-            [*COMMAND, "partition", "verify", "--log", self.url],
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, f"partition verify: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.outputs()}"
-        log, namespace = open_log(self.url)
-        try:
-            count = log.describe_topics([f"{namespace}.history"], 10_000)[f"{namespace}.history"].partitions
-            return [fold_partition(log, namespace or "default", partition, MemoryStores()) for partition in range(count)]
-        finally:
-            log.close()
+        self.command("partition", "verify")
 
-    async def _balances(self) -> tuple[int, int]:
-        client = await Client.connect(self.url)
-        try:
-            return await balances(client)
-        finally:
-            await client.close()
+    def fold(self) -> list[Folded]:
+        """Every partition folded from the log, in memory."""
+        return self.with_log(lambda log, name, count: [fold_partition(log, name, partition, MemoryStores()) for partition in range(count)])
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: Process) -> None:
     """A real SIGKILL."""
     process.kill()
     process.wait()

@@ -1,0 +1,72 @@
+"""Drives a workload: python -m kit.load WORKLOAD URL OPERATIONS FIRST COUNT IN_FLIGHT
+
+Prints `done N` for each item that ended as it should, `wrong N …` for one that did not. Killed and started again it goes on where it was:
+workflow ids and request ids follow from the item's number, so what is repeated meets the run that is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from pathlib import Path
+from typing import Protocol, cast
+
+from kit.operations import Operations
+from perdure import Registry
+from perdure.client import Client
+from perdure.service import RPCTimeoutOrCancelledError
+
+
+class Workload(Protocol):
+    """A module of `kit.workloads`."""
+
+    registry: Registry
+
+    async def prepare(self, client: Client) -> None:
+        """Make what all items need; again in each process that drives."""
+
+    async def one(self, client: Client, number: int, operations: Operations) -> None:
+        """One item, from its start to its end. Raises AssertionError for an outcome that no order of events explains."""
+
+    async def check(self, client: Client, count: int, directory: Path) -> None:
+        """What must hold when items 0 to `count` are done. `directory` holds what activities wrote."""
+
+
+def workload(name: str) -> Workload:
+    """The workload of this name."""
+    return cast("Workload", importlib.import_module(f"kit.workloads.{name}"))
+
+
+async def run(name: str, url: str, operations: Operations, numbers: range, in_flight: int) -> None:
+    """Drive items, `in_flight` at a time."""
+    load = workload(name)
+    client = await Client.connect(url)
+    while True:
+        try:
+            await load.prepare(client)
+            break
+        except RPCTimeoutOrCancelledError as error:
+            print("again", error, flush=True)
+    room = asyncio.Semaphore(in_flight)
+
+    async def one(number: int) -> None:
+        async with room:
+            while True:
+                try:
+                    await load.one(client, number, operations)
+                    print("done", number, flush=True)
+                    return
+                except RPCTimeoutOrCancelledError as error:  # of a call that only reads
+                    print("again", number, error, flush=True)
+                except AssertionError as error:
+                    print("wrong", number, error, flush=True)
+                    return
+
+    await asyncio.gather(*(one(number) for number in numbers))
+    await client.close()
+
+
+if __name__ == "__main__":
+    _, name, url, file, first, count, in_flight = sys.argv
+    asyncio.run(run(name, url, Operations(Path(file)), range(int(first), int(first) + int(count)), int(in_flight)))

@@ -1,0 +1,72 @@
+"""What a driver asked and was told, as JSON lines that survive its death: the record that histories are checked against.
+
+    {"id": …, "operation": "start", "workflow_id": …, "request_id": …, "phase": "intent" | "ok" | "fail" | "unknown", "time_ms": …}
+
+`intent` stands before the call, and each line is on the disk before the driver goes on. Several processes may append to one file. An
+operation without an outcome, or with `unknown` alone, happened once or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from perdure.service import OutcomeUnknownError, RPCError, RPCTimeoutOrCancelledError
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(seconds=10)
+"""Deadline of one call; what it leaves unknown is asked again under the same request id."""
+
+
+class Operations:
+    """Appends to the file at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def write(self, phase: str, operation: str, workflow_id: str, request_id: str) -> None:
+        """One line."""
+        line = {
+            "id": f"{operation}/{workflow_id}/{request_id}",
+            "operation": operation,
+            "workflow_id": workflow_id,
+            "request_id": request_id,
+            "phase": phase,
+            "time_ms": time.time_ns() // 1_000_000,
+        }
+        os.write(self._file, json.dumps(line).encode() + b"\n")
+        os.fdatasync(self._file)
+
+    async def ask(self, operation: str, workflow_id: str, request_id: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call until its outcome is known; `call` has to carry the request id. Raises what it was refused with."""
+        self.write("intent", operation, workflow_id, request_id)
+        while True:
+            try:
+                answer = await call()
+            except OutcomeUnknownError:
+                self.write("unknown", operation, workflow_id, request_id)
+            except RPCTimeoutOrCancelledError:  # nothing was sent
+                continue
+            except RPCError:
+                self.write("fail", operation, workflow_id, request_id)
+                raise
+            else:
+                self.write("ok", operation, workflow_id, request_id)
+                return answer
+
+
+def count_phases(path: Path) -> Counter[str]:
+    """How many lines there are of each phase; one that is half written does not count."""
+    phases: Counter[str] = Counter()
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.endswith("}"):
+                phases[json.loads(line)["phase"]] += 1
+    return phases
