@@ -182,7 +182,8 @@ class Proxy:
         connection = _Connection(self, writer, up_writer)
         self._connections.add(connection)
         try:
-            await asyncio.gather(self._requests(reader, connection), self._responses(up_reader, connection))
+            with suppress(asyncio.CancelledError):  # by `close`, and nobody waits for this task
+                await asyncio.gather(self._requests(reader, connection), self._responses(up_reader, connection))
         finally:
             connection.close()
             self._connections.discard(connection)

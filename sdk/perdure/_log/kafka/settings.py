@@ -36,6 +36,8 @@ _COMMON: Settings = {
     "client.id": "perdure",
     "allow.auto.create.topics": False,
     "socket.keepalive.enable": True,
+    # An answer that is lost while its connection stays open stalls whoever waits for it: the default is a minute.
+    "socket.timeout.ms": 10_000,
     "socket.nagle.disable": True,  # a request must not wait for the next one
     "topic.metadata.propagation.max.ms": 10_000,  # how long an unknown topic is taken for a new one
     "reconnect.backoff.max.ms": 2_000,  # a restarted broker is back in seconds
