@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kit.broker import Broker
-from kit.namespace import Namespace
+from kit.namespace import Namespace, Namespaces
 from kit.proxy import Proxy
 from kit.row import Row, table, timed
 
@@ -39,9 +39,6 @@ def door(broker: Broker) -> Iterator[Callable[[], Proxy]]:
     yield opens
     for proxy in opened:
         proxy.close()
-
-
-Namespaces = Callable[..., Namespace]
 
 
 @pytest.fixture

@@ -222,3 +222,7 @@ def kill(process: Process) -> None:
     """A real SIGKILL."""
     process.kill()
     process.wait()
+
+
+Namespaces = Callable[..., Namespace]
+"""Makes namespaces, as the fixture of this name does."""

@@ -378,7 +378,9 @@ class AssignedPartition:
         self._retire()  # not at once: what is written next may be damaged as well
 
     def _stop(self, error: Exception) -> None:
-        logger.error("partition %d stopped: %s", self.topics.partition, error, extra=self._extra())
+        logger.error(
+            "partition %d stopped, and stays so until this process is started anew: %s", self.topics.partition, error, extra=self._extra()
+        )
         self.failure = error
         self._drop()
         self.stage = Stage.STOPPED

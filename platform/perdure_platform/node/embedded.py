@@ -112,7 +112,6 @@ class EmbeddedOwner:
             while not self._stop.is_set():
                 node.turn(wait_max_ms=200)
                 self._ready.set()
-                if stopped := node.stopped():
-                    self.failure = stopped[0][1]
+                self.failure = node.failure()
         finally:
             node.close(self._handover_ms)

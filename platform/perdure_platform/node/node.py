@@ -136,3 +136,8 @@ class Node:
     def stopped(self) -> list[tuple[int, Exception]]:
         """Partitions that stopped for good, and why."""
         return [(partition, a.failure) for partition, a in self._assigned.items() if a.stage is Stage.STOPPED and a.failure is not None]
+
+    def failure(self) -> Exception | None:
+        """Why this process is of no use: each of its partitions has stopped for good. While one works, the process goes on (P9)."""
+        stopped = self.stopped()
+        return stopped[0][1] if stopped and len(stopped) == len(self._assigned) else None
