@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -194,6 +195,7 @@ class World:
             host=CodeHost(WORKFLOWS, deadlock_timeout_ms=0),
             stores=StoresPort(self.stores[name], counted),
             task_topics=TaskTopics(log, NAMESPACE),
+            audit=_audited,
             identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}"),
             caution=ProcessCaution(),
             limits=self.limits,
@@ -373,3 +375,10 @@ class World:
             run = runs.load(summary.workflow_id, summary.run_id)
             assert run is not None
             runs.rebuild(run).close()  # P7: the code, taken through its records, asks for the same again (ActivationError otherwise)
+
+
+def _audited() -> Future[None]:
+    """The topics of the simulation are as they must be, and their audit takes no time."""
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future

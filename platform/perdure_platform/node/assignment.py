@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,7 +18,7 @@ from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
 from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
 from perdure_platform.node.meter import PartitionMeter
-from perdure_platform.node.topics import TaskTopics
+from perdure_platform.node.topics import TaskTopics, TopicsUnsafe
 from perdure_platform.partition.apply import Applier
 from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Claiming, Identity
@@ -53,13 +54,17 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the partitions of a process share. `new_id` makes claim ids; `jitter` gives a number from 0 to 1."""
+    """What the partitions of a process share. `new_id` makes claim ids; `jitter` gives a number from 0 to 1.
+
+    `audit` looks at the topics' settings, and fails with TopicsUnsafe, LogCorrupt or LogUnavailable.
+    """
 
     log: Log
     lanes: Lanes
     host: WorkflowHost
     stores: StoreProvider
     task_topics: TaskTopics
+    audit: Callable[[], Future[None]]
     identity: Identity
     caution: ProcessCaution
     limits: OwnerLimits
@@ -85,6 +90,7 @@ class AssignedPartition:
         self._rebuild: Rebuild | None = None
         self._clock: PartitionClock | None = None
         self._end_request: EndOffsetsRequest | None = None
+        self._audit: Future[None] | None = None
         self._opened_at = 0
         self._search: StartSearch | None = None
         self._commands_missing_at = -1
@@ -148,7 +154,7 @@ class AssignedPartition:
             self._search = search  # the next place is tried
         except StoreDamaged as damage:
             self._set_store_aside(str(damage))
-        except LogUnavailable as error:
+        except (LogUnavailable, TopicsUnsafe) as error:
             logger.warning("partition %d: %s; trying again", self.topics.partition, error, extra=self._extra())
             self._retire()
         except PerdureError as error:
@@ -247,6 +253,7 @@ class AssignedPartition:
         self._rebuild = Rebuild(topics, store_tables, self._runs, self._applier, begin_at)
         self._clock = PartitionClock(around.monotonic_ms, self._applier.positions.time_ms)
         self._opened_at = self._rebuild.next_offset
+        self._audit = around.audit()
         self._end_request = around.log.request_end_offsets([(self._history, topics.partition)])
         self.stage = Stage.REBUILDING
         self._moved = True
@@ -276,6 +283,10 @@ class AssignedPartition:
         if self._rebuild.next_offset < end:
             return
         self._rebuild.check_complete()
+        assert self._audit is not None
+        if not self._audit.done():
+            return
+        self._audit.result()
         assert self._clock is not None
         self._clock.observe(self._applier.positions.time_ms)
         self._claiming = Claiming(
@@ -396,7 +407,7 @@ class AssignedPartition:
         if self._store is not None:
             self._store.close()
         self.owner = self._store = self._runs = self._applier = self._rebuild = self._clock = self._claiming = self._search = None
-        self._end_request = None
+        self._end_request = self._audit = None
         self._moved = True
 
     def _send_history(self, key: bytes | None, value: bytes) -> None:

@@ -19,7 +19,7 @@ from perdure_platform import __version__
 from perdure_platform.config import DEFAULT_LIMITS, SESSION_TIMEOUT_MS, OwnerLimits
 from perdure_platform.node.assignment import Surroundings
 from perdure_platform.node.node import Node
-from perdure_platform.node.topics import TaskTopics, describe_namespace, ensure_namespace
+from perdure_platform.node.topics import Auditor, TaskTopics, describe_namespace, ensure_namespace
 from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.lanes import Lanes
@@ -93,12 +93,14 @@ class EmbeddedOwner:
     def _loop(self, directory: Path) -> None:
         log = self._log
         described = describe_namespace(log, self._namespace)
+        auditor = Auditor(log, self._namespace)
         around = Surroundings(
             log=log,
             lanes=Lanes(log),
             host=self._host,
             stores=RocksStores(directory),
             task_topics=TaskTopics(log, self._namespace),
+            audit=auditor.ask,
             identity=Identity(self._identity, socket.gethostname(), os.getpid(), __version__, uuid.uuid4().hex),
             caution=ProcessCaution(),
             limits=self._limits,
@@ -108,6 +110,7 @@ class EmbeddedOwner:
         )
         membership = log.membership(owners_group(self._namespace), commands_topic(self._namespace), self._session_timeout_ms)
         node = Node(self._namespace, described, around, membership)
+        auditor.start()
         try:
             while not self._stop.is_set():
                 node.turn(wait_max_ms=200)
@@ -115,3 +118,4 @@ class EmbeddedOwner:
                 self.failure = node.failure()
         finally:
             node.close(self._handover_ms)
+            auditor.stop()

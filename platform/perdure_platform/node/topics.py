@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 
 from perdure._log.errors import LogUnavailable, TopicNotFound
@@ -12,6 +15,11 @@ from perdure_schemas.codec import decode_history
 from perdure_schemas.errors import CodecError, PerdureError
 from perdure_schemas.history import Claim
 from perdure_schemas.topics import commands_topic, history_topic, namespace_topics, task_topic, tasks_topic
+
+AUDIT_INTERVAL_S = 60.0
+"""Between two looks at the topics' settings. Brokers act on a new retention every five minutes: it is told before anything is lost."""
+
+_logger = logging.getLogger("perdure.owner")
 
 _AUDITED = {
     "cleanup.policy": ("delete", "the broker's cleaner knows no live rule and would remove what counts"),
@@ -100,6 +108,65 @@ def partition_topics(namespace: str, partition: int, described: tuple[int, str, 
     """One partition of a described namespace."""
     count, commands_id, history_id = described
     return Topics(namespace, partition, count, commands_id, history_id)
+
+
+class Auditor:
+    """Describes the namespace again every minute, and whenever a claim is to be made; on a thread, because a broker may answer late.
+
+    What it finds it says in the log of this process, each time. Call `start` once, `stop` at the end.
+    """
+
+    def __init__(self, log: Log, namespace: str) -> None:
+        self._log = log
+        self._namespace = namespace
+        self._lock = threading.Lock()
+        self._asked = threading.Event()
+        self._waiting: list[Future[None]] = []
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, name=f"perdure-audit-{namespace}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end; does not wait for an answer of the broker."""
+        self._is_over = True
+        self._asked.set()
+
+    def ask(self) -> Future[None]:
+        """A look at the topics that begins after this call. It fails with what `describe_namespace` raises."""
+        future: Future[None] = Future()
+        with self._lock:
+            self._waiting.append(future)
+        self._asked.set()
+        return future
+
+    def _run(self) -> None:
+        while not self._is_over:
+            self._asked.wait(AUDIT_INTERVAL_S)
+            self._asked.clear()
+            with self._lock:
+                waiting, self._waiting = self._waiting, []
+            failure = None if self._is_over else self._look()
+            for future in waiting:
+                if failure is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(failure)
+
+    def _look(self) -> Exception | None:
+        try:
+            describe_namespace(self._log, self._namespace)
+        except LogUnavailable as error:
+            return error  # whoever works with the log says so
+        except PerdureError as error:
+            _logger.error("the topics of namespace %r are not as they must be: %s", self._namespace, error)
+            return error
+        except Exception as error:
+            _logger.critical("the topics of namespace %r could not be looked at: a defect", self._namespace, exc_info=True)
+            return error
+        return None
 
 
 class TaskTopics:
