@@ -4,6 +4,7 @@
 #   make unit               tests that need no broker (the inner loop)
 #   make test [SEED=n]      all tests but the longer faults, with a real Kafka broker that is started here, or the one in PERDURE_TEST_KAFKA=host:port
 #   make faults [ROW=word]  faults put to real processes and a real broker, row by row, with a report in .cache/faults.jsonl
+#   make soak [MINUTES=n] [LOG=sqlite]  owners, workers and load under a random fault every 15 s; half an hour, on Kafka, if not told otherwise
 #   make sim [SEEDS=n]      the simulation in full: a failure at every port call, and 20,000 random schedules (an hour)
 #   make check              format, lint, strict types
 #   make bench              throughput, latency and rebuild rate, as a table
@@ -13,7 +14,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo unit test faults sim check fmt bench lock clean
+.PHONY: help install demo unit test faults soak sim check fmt bench lock clean
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 install` chooses another.
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
@@ -23,6 +24,7 @@ BIN := $(VENV)/bin
 LOG ?= sqlite
 SEED ?=
 ROW ?=
+MINUTES ?= 30
 SEEDS ?= 20000
 PYTEST := $(BIN)/python -m pytest $(if $(SEED),--randomly-seed=$(SEED))
 
@@ -55,6 +57,10 @@ test: install
 faults: install
 	@rm -f .cache/faults.jsonl
 	$(PYTEST) tests/faults $(if $(ROW),-k "$(ROW)")
+
+soak: install
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m kit.soak --minutes $(MINUTES) --log $(if $(filter-out file,$(origin LOG)),$(LOG),kafka) \
+		$(if $(SEED),--seed $(SEED))
 
 sim: install
 	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m kit.campaign --seeds $(SEEDS)

@@ -98,7 +98,7 @@ def test_what_no_owner_can_have_written_stops_its_partition_and_the_others_go_on
     assert owner.poll() is None, "an owner has ended because one of its partitions stopped"
     names = [f"neighbour-{number}" for number in range(12)]
     for name in [name for name in names if partition_of(name, PARTITIONS) != stricken]:
-        bank.command("workflow", "start", "Account", "-q", "accounts", "-i", "{}", "--id", name)
+        bank.command("workflow", "start", "Account", "-q", "work", "-i", "{}", "--id", name)
         row.during += 1
     assert row.during >= 6
     kill(load)

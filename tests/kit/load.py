@@ -1,13 +1,15 @@
-"""Drives a workload: python -m kit.load WORKLOAD URL OPERATIONS FIRST COUNT IN_FLIGHT
+"""Drives a workload: python -m kit.load WORKLOAD URL OPERATIONS FIRST COUNT IN_FLIGHT PER_SECOND
 
 Prints `done N` for each item that ended as it should, `wrong N …` for one that did not. Killed and started again it goes on where it was:
-workflow ids and request ids follow from the item's number, so what is repeated meets the run that is there.
+workflow ids and request ids follow from the item's number, so what is repeated meets the run that is there. PER_SECOND items begin in a
+second at most; 0 sets no limit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import signal
 import sys
 from pathlib import Path
 from typing import Protocol, cast
@@ -38,8 +40,8 @@ def workload(name: str) -> Workload:
     return cast("Workload", importlib.import_module(f"kit.workloads.{name}"))
 
 
-async def run(name: str, url: str, operations: Operations, numbers: range, in_flight: int) -> None:
-    """Drive items, `in_flight` at a time."""
+async def run(name: str, url: str, operations: Operations, numbers: range, in_flight: int, per_second: float) -> None:
+    """Drive items, `in_flight` at a time, until they are all done; after SIGTERM, until those that have begun are."""
     load = workload(name)
     client = await Client.connect(url)
     while True:
@@ -49,24 +51,39 @@ async def run(name: str, url: str, operations: Operations, numbers: range, in_fl
         except RPCTimeoutOrCancelledError as error:
             print("again", error, flush=True)
     room = asyncio.Semaphore(in_flight)
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
 
     async def one(number: int) -> None:
-        async with room:
-            while True:
-                try:
-                    await load.one(client, number, operations)
-                    print("done", number, flush=True)
-                    return
-                except RPCTimeoutOrCancelledError as error:  # of a call that only reads
-                    print("again", number, error, flush=True)
-                except AssertionError as error:
-                    print("wrong", number, error, flush=True)
-                    return
+        while True:
+            try:
+                await load.one(client, number, operations)
+                print("done", number, flush=True)
+                break
+            except RPCTimeoutOrCancelledError as error:  # of a call that only reads
+                print("again", number, error, flush=True)
+            except AssertionError as error:
+                print("wrong", number, error, flush=True)
+                break
+        room.release()
 
-    await asyncio.gather(*(one(number) for number in numbers))
+    under_way: set[asyncio.Task[None]] = set()
+    for number in numbers:
+        await room.acquire()
+        if told.is_set():
+            print("last", number, flush=True)
+            break
+        task = asyncio.create_task(one(number))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+        if per_second:
+            await asyncio.sleep(1 / per_second)
+    while under_way:
+        await asyncio.wait(under_way)
     await client.close()
 
 
 if __name__ == "__main__":
-    _, name, url, file, first, count, in_flight = sys.argv
-    asyncio.run(run(name, url, Operations(Path(file)), range(int(first), int(first) + int(count)), int(in_flight)))
+    _, name, url, file, first, count, in_flight, per_second = sys.argv
+    numbers = range(int(first), int(first) + int(count))
+    asyncio.run(run(name, url, Operations(Path(file)), numbers, int(in_flight), float(per_second)))

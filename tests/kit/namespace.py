@@ -42,6 +42,8 @@ class Namespace:
     directory: Path
     workload: str = "bank"
     processes: list[Process] = field(default_factory=list)
+    _read: dict[Path, int] = field(default_factory=dict)
+    _done: set[int] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -77,9 +79,9 @@ class Namespace:
         """Start a worker."""
         return self._serve("worker", [], through, points, more)
 
-    def load(self, count: int, in_flight: int = 50, *, first: int = 0, through: Proxy | None = None) -> Process:
+    def load(self, count: int, in_flight: int = 50, *, first: int = 0, per_second: float = 0.0, through: Proxy | None = None) -> Process:
         """Start a process that drives items `first` to `first + count` of the workload."""
-        numbers = [str(self.operations), str(first), str(count), str(in_flight)]
+        numbers = [str(self.operations), str(first), str(count), str(in_flight), str(per_second)]
         return self.run([sys.executable, "-m", "kit.load", self.workload, self._url(through), *numbers], "load")
 
     def run(self, command: list[str], name: str, more: Mapping[str, str] = {}) -> Process:
@@ -132,9 +134,21 @@ class Namespace:
 
     def done(self) -> int:
         """How many items of the workload have been seen done."""
-        lines = {line for place in self.directory.glob("*-load.log") for line in place.read_text(errors="replace").splitlines()}
-        assert not (wrong := [line for line in lines if line.startswith("wrong ")]), wrong
-        return sum(line.startswith("done ") for line in lines)
+        return len(self.done_numbers())
+
+    def done_numbers(self) -> set[int]:
+        """Which items have been seen done. Raises AssertionError for one that came out wrong."""
+        for place in self.directory.glob("*-load.log"):
+            with place.open("rb") as file:
+                file.seek(self._read.get(place, 0))
+                said = file.read()
+            whole = said[: said.rfind(b"\n") + 1]
+            self._read[place] = self._read.get(place, 0) + len(whole)
+            for line in whole.decode(errors="replace").splitlines():
+                assert not line.startswith("wrong "), line
+                if line.startswith("done "):
+                    self._done.add(int(line.split()[1]))
+        return self._done
 
     def phases(self) -> Counter[str]:
         """How many operations were intended, came to an outcome, or are unknown."""

@@ -112,7 +112,7 @@ class Move:
         return await workflow.execute_activity(note, order, **options)
 
 
-registry = Registry(task_queue="accounts", workflows=[Account, Move], activities=[check_order, note])
+registry = Registry(task_queue="work", workflows=[Account, Move], activities=[check_order, note])
 
 
 async def prepare(client: Client) -> None:
@@ -122,7 +122,7 @@ async def prepare(client: Client) -> None:
             Account.run,
             Movement(),
             id=account_id(number),
-            task_queue="accounts",
+            task_queue="work",
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             rpc_timeout=PATIENCE,
         )
@@ -140,7 +140,7 @@ async def one(client: Client, number: int, operations: Operations) -> None:
                 Move.run,
                 order(number),
                 id=workflow_id,
-                task_queue="accounts",
+                task_queue="work",
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 request_id=request_id,
                 rpc_timeout=PATIENCE,

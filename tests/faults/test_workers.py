@@ -1,0 +1,39 @@
+"""Workers that die, at the worst moments, beside a ledger that shows every execution (rows X1 X2 X5)."""
+
+import time
+
+import pytest
+
+from kit.namespace import Namespace, Namespaces, kill
+from kit.row import Row
+from kit.workloads.ledger import lines
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
+
+
+def died(ledger: Namespace, row: Row) -> None:
+    with (ledger.directory / "deaths").open("a") as deaths:
+        deaths.write(f"{time.time_ns() // 1_000_000}\n")
+    row.injected()
+
+
+@pytest.mark.sharp
+@pytest.mark.parametrize("after_ms", [10, 100])
+def test_a_worker_killed_soon_after_it_took_a_task_costs_an_attempt_at_most(namespaces: Namespaces, row: Row, after_ms: int) -> None:
+    row.injects("X1 X5", f"kill -9 of the worker {after_ms} ms after an execution began, six times; owner killed once")
+    ledger = namespaces("ledger")
+    entries = 300
+    owner, worker = ledger.owner(), ledger.worker()
+    load = ledger.load(entries, 10)
+    for death in range(6):
+        before = len(lines(ledger.directory)) if (ledger.directory / "ledger").exists() else 0
+        ledger.until(lambda before=before: (ledger.directory / "ledger").exists() and len(lines(ledger.directory)) > before, "an execution")  # type: ignore[misc]
+        time.sleep(after_ms / 1000)
+        kill(worker)
+        died(ledger, row)
+        if death == 3:
+            kill(owner)
+            owner = ledger.owner()
+        worker = ledger.worker()
+    ledger.finish(load, entries)
+    row.figures["executed_again"] = len(lines(ledger.directory)) - len({number for number, _ in lines(ledger.directory)})
