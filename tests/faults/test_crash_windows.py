@@ -40,6 +40,7 @@ def dies(bank: Namespace, row: Row, point: str, transfers: int, deaths: int) -> 
 
 def owners_die(bank: Namespace, row: Row, points: list[str], transfers: int, retention: str = "") -> None:
     """Owners that die, one after the other, and one at last that does not."""
+    bank.session_ms = 3_000
     bank.worker()
     load = bank.load(transfers, 10)
     for point in points:

@@ -25,7 +25,7 @@ def claims_of(namespace: Namespace, partition: int) -> list[Claim]:
 @pytest.mark.sharp
 def test_forged_and_copied_claims_and_commits_of_old_claims_are_dead_for_all(bank: Namespace, row: Row) -> None:
     row.injects("C4", "copies of old claims and of all records behind them, and forged ones with old claims, by a plain producer")
-    transfers = 600
+    transfers, bank.session_ms = 400, 3_000
     owner = bank.owner()
     bank.worker()
     load = bank.load(transfers, 20)
@@ -57,7 +57,7 @@ def test_forged_and_copied_claims_and_commits_of_old_claims_are_dead_for_all(ban
 @pytest.mark.sharp
 def test_copies_of_commit_records_at_once_and_later_change_nothing_and_end_no_claim(bank: Namespace, row: Row) -> None:
     row.injects("A2", "byte-identical copies of the newest records of each partition, again and again")
-    transfers = 400
+    transfers = 250
     owner = bank.owner()
     bank.worker()
     load = bank.load(transfers, 20)
@@ -65,7 +65,7 @@ def test_copies_of_commit_records_at_once_and_later_change_nothing_and_end_no_cl
     bank.until_done(20)
     before = [len(claims_of(bank, partition)) for partition in range(PARTITIONS)]
     with row.fault(bank):
-        for _ in range(8):
+        for _ in range(5):
             for partition in range(PARTITIONS):
                 copies = [record.value for record, decoded in raw.history(bank, partition)[-30:] if isinstance(decoded, ClaimedRecord)]
                 raw.append(bank, "history", partition, copies)

@@ -39,7 +39,6 @@ def stops_alone(bank: Namespace, store: str = "store") -> str:
     return bank.said(owner)
 
 
-@pytest.mark.sharp
 def test_a_history_that_lost_its_tail_behind_a_store_is_refused(bank: Namespace, broker: Broker, row: Row) -> None:
     row.injects("B4", "the newest batches of a history cut off, the store kept")
     used(bank)

@@ -37,8 +37,7 @@ def goes_on(namespace: Namespace, row: Row, items: int = 10) -> None:
     row.figures["goes_on_after_s"] = round(time.monotonic() - healed, 1)
 
 
-@pytest.mark.sharp
-@pytest.mark.parametrize("persisted", [True, False], ids=["persisted", "not persisted"])
+@pytest.mark.parametrize("persisted", [pytest.param(True, marks=pytest.mark.sharp), False], ids=["persisted", "not persisted"])
 def test_appends_of_history_whose_answer_never_comes(bank: Namespace, row: Row, door: Doors, persisted: bool) -> None:
     row.injects("A1", f"Produce to history, {'executed' if persisted else 'not executed'}; connection cut in place of the answer")
     transfers, proxy = 150, door()
@@ -55,7 +54,6 @@ def test_appends_of_history_whose_answer_never_comes(bank: Namespace, row: Row, 
     assert owner.poll() is None
 
 
-@pytest.mark.sharp
 def test_an_owner_cut_off_for_longer_than_its_session_comes_back_to_what_the_others_made_of_it(
     bank: Namespace, row: Row, door: Doors
 ) -> None:
@@ -101,11 +99,11 @@ def test_an_owner_alone_that_is_cut_off_takes_up_its_work_when_the_network_is_ba
 @pytest.mark.sharp
 def test_a_client_cut_off_is_told_unknown_and_the_same_request_id_makes_one_run(bank: Namespace, row: Row, door: Doors) -> None:
     row.injects("L4", "client: Produce executed and answers lost, then cut off for 15 s")
-    transfers, proxy = 150, door()
+    transfers, proxy = 100, door()
     bank.owner()
     bank.worker()
     load = bank.load(transfers, 20, through=proxy)
-    bank.until_done(20)
+    bank.until_done(10)
     proxy.add(rule := Rule(Do.CUT_AFTER, frozenset({Api.PRODUCE}), times=10))
     bank.until(lambda: rule.hits == rule.times, "ten starts without an answer", 60)
     proxy.cut()

@@ -20,7 +20,7 @@ SESSION_S = 10.0
 def test_kill_9_of_owner_worker_and_client_in_random_order(bank: Namespace, row: Row) -> None:
     row.injects("L3", "kill -9 of owner, worker or client, eight times")
     chance = random.Random(20261123)
-    transfers = 500
+    transfers, bank.session_ms = 500, 3_000
     owner, worker, load = bank.owner(), bank.worker(), bank.load(transfers)
     for round_number in range(8):
         bank.until_done((round_number + 1) * transfers // 10)

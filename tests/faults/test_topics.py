@@ -22,7 +22,6 @@ def a_used_namespace(bank: Namespace) -> None:
     kill(worker)
 
 
-@pytest.mark.sharp
 def test_commands_that_were_deleted_above_the_watermark_stop_the_partition_and_are_never_skipped(bank: Namespace, row: Row) -> None:
     row.injects("B1", "DeleteRecords on commands past the watermark while no owner runs")
     a_used_namespace(bank)

@@ -17,8 +17,7 @@ def died(ledger: Namespace, row: Row) -> None:
     row.injected()
 
 
-@pytest.mark.sharp
-@pytest.mark.parametrize("after_ms", [10, 100])
+@pytest.mark.parametrize("after_ms", [10, pytest.param(100, marks=pytest.mark.sharp)])
 def test_a_worker_killed_soon_after_it_took_a_task_costs_an_attempt_at_most(namespaces: Namespaces, row: Row, after_ms: int) -> None:
     row.injects("X1 X5", f"kill -9 of the worker {after_ms} ms after an execution began, six times; owner killed once")
     ledger = namespaces("ledger")

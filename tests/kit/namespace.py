@@ -41,6 +41,8 @@ class Namespace:
     name: str
     directory: Path
     workload: str = "bank"
+    session_ms: int = 0
+    """How long the group waits for an owner that says nothing; 0 is the product's own default of ten seconds."""
     processes: list[Process] = field(default_factory=list)
     _read: dict[Path, int] = field(default_factory=dict)
     _done: set[int] = field(default_factory=set)
@@ -72,6 +74,8 @@ class Namespace:
         self, store: str = "store", *, through: Proxy | None = None, points: str = "", retention: str = "", more: Mapping[str, str] = {}
     ) -> Process:
         """Start an owner that keeps its state in `store`; `points` are its failpoints, `more` is put into its environment."""
+        if self.session_ms:
+            more = {"PERDURE_FAULTY_SESSION_MS": str(self.session_ms), **more}
         options = ["--store", str(self.directory / store), *(["--retention", retention] if retention else [])]
         return self._serve("owner", options, through, points, more)
 

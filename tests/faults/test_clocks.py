@@ -1,0 +1,84 @@
+"""Wall clocks that are wrong, leap and come back (row T1)."""
+
+import signal
+import time
+
+import pytest
+
+from kit.namespace import Namespaces, kill
+from kit.row import Row
+from kit.wrong_clock import WrongClock
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
+
+HOUR_MS = 3_600_000
+
+
+def test_an_owner_whose_clock_leaps_fires_no_timer_early_and_goes_on(namespaces: Namespaces, row: Row) -> None:
+    row.injects("T1", "the wall clock of the owner and of the worker leaps by hours and days, back and forth")
+    timers = namespaces("timers")
+    items = 150
+    clock = WrongClock(timers.directory / "clock")
+    owner = timers.owner(more=clock.environment)
+    timers.worker(more=clock.environment)
+    load = timers.load(items, 10)
+    timers.until_done(5)
+    for offset_ms in (HOUR_MS, -HOUR_MS, 24 * HOUR_MS, 0, 500, -500, 30_000):
+        clock.set(offset_ms)
+        row.injected()
+        before = timers.done()
+        timers.until_done(min(before + 10, items), 40)
+    timers.finish(load, items)
+    assert owner.poll() is None
+
+
+@pytest.mark.parametrize("offset_ms", [HOUR_MS, -HOUR_MS])
+def test_an_owner_with_a_wrong_clock_does_not_lead_and_one_with_a_right_clock_does(
+    namespaces: Namespaces, row: Row, offset_ms: int
+) -> None:
+    row.injects("T1", f"an owner whose clock is {offset_ms} ms off, another takes over")
+    timers = namespaces("timers")
+    clock = WrongClock(timers.directory / "clock")
+    clock.set(offset_ms)
+    wrong = timers.owner("wrong", more=clock.environment)
+    timers.until(lambda: "set the clock" in timers.said(wrong), "the alarm")
+    row.injected()
+    assert "leading with claim" not in timers.said(wrong)
+    timers.owner("right")
+    load = timers.load(20, 20)
+    kill(wrong)
+    timers.finish(load, 20)
+
+
+def test_a_take_over_by_an_owner_whose_clock_is_behind_keeps_partition_time(namespaces: Namespaces, row: Row) -> None:
+    row.injects("T1", "take-overs between owners half a minute apart, within the bound")
+    timers = namespaces("timers")
+    items = 200
+    ahead, behind = WrongClock(timers.directory / "ahead"), WrongClock(timers.directory / "behind")
+    ahead.set(25_000)
+    behind.set(-25_000)
+    load = timers.load(items, 10)
+    for clock in (ahead, behind, ahead, behind):
+        owner = timers.owner(more=clock.environment)
+        timers.until_leading(owner, 4)
+        before = timers.done()
+        timers.until_done(min(before + 15, items), 40)
+        owner.terminate()
+        owner.wait(30)
+        row.injected()
+    timers.owner()
+    timers.finish(load, items)
+
+
+def test_timers_that_fell_due_while_the_owner_stood_still_fire_once_and_in_order(namespaces: Namespaces, row: Row) -> None:
+    row.injects("T1", "an owner stands still for 15 s while timers fall due")
+    timers = namespaces("timers")
+    items = 100
+    owner = timers.owner()
+    load = timers.load(items, 20)
+    timers.until_done(10)
+    owner.send_signal(signal.SIGSTOP)
+    row.injected()
+    time.sleep(15)
+    owner.send_signal(signal.SIGCONT)
+    timers.finish(load, items)
