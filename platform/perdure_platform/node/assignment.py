@@ -176,8 +176,8 @@ class AssignedPartition:
     def out_of_range(self, error: OffsetOutOfRange) -> None:
         """Reading failed: what should be there is not.
 
-        Where history was trimmed, the fold begins anew at a start that the log has now. A store that was found ahead of the log is
-        rebuilt. Records that are gone otherwise, or go under a leading owner, stop the partition (B1).
+        Where history was trimmed, the fold begins anew at a start that the log has now. Records that are gone otherwise stop the
+        partition: below its position (B1), and at the end, where a store or an owner has seen more than there is (B4).
         """
         place = (error.topic, self.topics.partition)
         try:
@@ -193,7 +193,7 @@ class AssignedPartition:
         if error.topic == self._history and position < start:
             self._begin_search(start)
         elif error.topic == self._history and self.stage is Stage.REBUILDING and self._opened_at > end:
-            self._set_store_aside(_ahead(self._opened_at, end))
+            self._stop(_ahead(self._opened_at, end))
         elif error.topic == self._commands and position < start and position != self._commands_missing_at:
             # Somebody else may have led meanwhile and have settled and deleted them; history tells.
             self._commands_missing_at = position
@@ -279,7 +279,7 @@ class AssignedPartition:
         topics, around = self.topics, self._around
         end = ends[self._history, topics.partition]
         if self._opened_at > end:  # reading from there fails as well, and either may be noticed first
-            raise StoreDamaged(_ahead(self._opened_at, end))
+            raise _ahead(self._opened_at, end)
         if self._rebuild.next_offset < end:
             return
         self._rebuild.check_complete()
@@ -418,8 +418,9 @@ class AssignedPartition:
         return {"partition": self.topics.partition, "namespace": self.topics.namespace, "claim_number": claim}
 
 
-def _ahead(offset: int, end: int) -> str:
-    return (
-        f"it is at offset {offset}, ahead of the log, which ends at {end}: if this is the log that it was made from, the log has lost "
-        "its newest records, and with them what was acknowledged there; see the runbook"
+def _ahead(offset: int, end: int) -> LogCorrupt:
+    """The store's identity says that it was made from this very log, so this is no matter of its own."""
+    return LogCorrupt(
+        f"the store is at offset {offset}, ahead of the log, which ends at {end}: the log has lost its newest records, and with them what "
+        "was acknowledged there. Restore it; or, to go on without them, give the store up with: perdure partition rebuild"
     )
