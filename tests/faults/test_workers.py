@@ -6,6 +6,7 @@ import pytest
 
 from kit.namespace import Namespace, Namespaces, kill
 from kit.row import Row
+from kit.workloads.killer import ATTEMPTS
 from kit.workloads.ledger import lines
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
@@ -36,3 +37,23 @@ def test_a_worker_killed_soon_after_it_took_a_task_costs_an_attempt_at_most(name
         worker = ledger.worker()
     ledger.finish(load, entries)
     row.figures["executed_again"] = len(lines(ledger.directory)) - len({number for number, _ in lines(ledger.directory)})
+
+
+def test_a_task_that_kills_every_worker_uses_up_its_attempts_and_the_others_flow(namespaces: Namespaces, row: Row) -> None:
+    row.injects("X2", "an activity that calls os._exit; the worker is started again whenever it has died")
+    tasks = namespaces("killer")
+    items = 60
+    tasks.owner()
+    worker, load = tasks.worker(), tasks.load(items, 10)
+    deadline = time.monotonic() + 200
+    while load.poll() is None:
+        assert time.monotonic() < deadline, f"{tasks.done()} of {items} are done\n{tasks.outputs()}"
+        if worker.poll() is not None:
+            row.injected()
+            worker = tasks.worker()
+        time.sleep(0.1)
+    tasks.finish(load, items)
+    attempts = [int(line.split()[0]) for line in (tasks.directory / "killed").read_text().splitlines()]
+    row.figures["deaths"] = len(attempts)
+    assert set(attempts) == set(range(1, ATTEMPTS + 1)), attempts
+    assert len(attempts) <= 2 * ATTEMPTS, f"a task killed workers under attempts {attempts}"

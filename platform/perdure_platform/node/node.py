@@ -74,7 +74,11 @@ class Node:
         return [*self._assigned.items(), *((partition, leaving) for partition, (leaving, _) in self._leaving.items())]
 
     def _follow_membership(self) -> None:
-        wanted = self._membership.poll()
+        try:
+            wanted = self._membership.poll()
+        except LogUnavailable as error:  # who leads is a hint: what is led goes on, and the log says when it is over
+            logger.warning("asking who leads what failed: %s; trying again", error)
+            return
         for partition in sorted(wanted - self._assigned.keys() - self._leaving.keys()):
             topics = partition_topics(self._namespace, partition, self._described)
             self._assigned[partition] = AssignedPartition(topics, self._around)

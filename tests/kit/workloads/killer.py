@@ -1,0 +1,73 @@
+"""An activity that ends the process it runs in, at once and whenever it runs, among others that do not."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from kit.operations import PATIENCE, Operations
+from perdure import Registry, activity, workflow
+from perdure.client import Client, WorkflowFailureError
+from perdure.common import RetryPolicy, WorkflowIDReusePolicy
+
+KILLER = 3
+"""The item whose activity kills."""
+ATTEMPTS = 2
+
+
+@activity.defn
+async def work(number: int) -> int:
+    """Most numbers are harmless."""
+    if number == KILLER:
+        with (Path(os.environ["WORKLOAD_DIRECTORY"]) / "killed").open("a") as killed:
+            killed.write(f"{activity.info().attempt} {os.getpid()} {time.time_ns() // 1_000_000}\n")
+        os._exit(9)
+    return number
+
+
+@workflow.defn
+class Work:
+    """One call."""
+
+    @workflow.run
+    async def run(self, number: int) -> int:
+        retry = RetryPolicy(maximum_attempts=ATTEMPTS if number == KILLER else 0, initial_interval=timedelta(milliseconds=100))
+        return await workflow.execute_activity(work, number, start_to_close_timeout=timedelta(seconds=2), retry_policy=retry)
+
+
+registry = Registry(task_queue="work", workflows=[Work], activities=[work])
+
+
+async def prepare(client: Client) -> None:
+    """Nothing."""
+
+
+async def one(client: Client, number: int, operations: Operations) -> None:
+    """Every item but one succeeds; that one fails after its attempts."""
+    workflow_id = f"work-{number}"
+    handle = await operations.ask(
+        "start",
+        workflow_id,
+        workflow_id,
+        lambda: client.start_workflow(
+            Work.run,
+            number,
+            id=workflow_id,
+            task_queue="work",
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            request_id=workflow_id,
+            rpc_timeout=PATIENCE,
+        ),
+    )
+    try:
+        await handle.result()
+        failed = False
+    except WorkflowFailureError:
+        failed = True
+    assert failed == (number == KILLER), f"{workflow_id} {'failed' if failed else 'succeeded'}"
+
+
+async def check(client: Client, count: int, directory: Path) -> None:
+    """The test counts the deaths."""
