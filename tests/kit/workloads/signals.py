@@ -12,7 +12,7 @@ from perdure import Registry, workflow
 from perdure.client import Client, WorkflowHandle
 from perdure.common import WorkflowIDReusePolicy
 
-SENDERS = 4
+SENDERS = 3
 SIGNALS = 12
 
 
