@@ -174,15 +174,20 @@ class _Producer:
         self._producer = producer
         self._points = points
         self._history = 0
+        self._failed: list[FailedAppend] = []
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers = (), token: object = None) -> None:
         name = _name_of(value, "append") if topic.endswith(".history") else "effect.send"
-        self._points(name, lambda: self._producer.append(topic, partition, key, value, headers, token))
+        try:
+            self._points(name, lambda: self._producer.append(topic, partition, key, value, headers, token))
+        except LogUnavailable as error:  # an append fails by report, never by raising
+            self._failed.append(FailedAppend(token, topic, partition, error))
         self._history += topic.endswith(".history")
 
     def poll(self, timeout_ms: int = 0) -> tuple[list[object], list[FailedAppend]]:
         before = self._producer.outstanding()
         tokens, failed = self._producer.poll(timeout_ms)
+        failed, self._failed = failed + self._failed, []
         if tokens or (self._history and before > self._producer.outstanding()):
             found = self._points("log.acked" if self._history else "effect.acked", lambda: (tokens, failed))
             return ([], failed) if found is _NOTHING else found

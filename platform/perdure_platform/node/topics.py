@@ -8,7 +8,7 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 
-from perdure._log.errors import LogUnavailable, TopicNotFound
+from perdure._log.errors import LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import Log, Record, TopicPartition
 from perdure_platform.partition.rebuild import Topics, check_claim
 from perdure_schemas.codec import decode_history
@@ -81,11 +81,18 @@ def describe_namespace(log: Log, namespace: str, timeout_ms: int = 30_000) -> tu
 def _compare_with_first_claim(log: Log, namespace: str, described: tuple[int, str, str], timeout_ms: int) -> None:
     """A partition that was added has no claim to disagree with, and would take ids that live in others: one claim speaks for all."""
     places = [(history_topic(namespace), partition) for partition in range(described[0])]
-    starts, ends = log.start_offsets(places, timeout_ms), log.end_offsets(places, timeout_ms)
-    first = next((place for place in places if starts[place] < ends[place]), None)
-    if first is None:
-        return
-    record = _read_one(log, first, starts[first], timeout_ms)
+    deadline = time.monotonic() + timeout_ms / 1000
+    while True:
+        starts, ends = log.start_offsets(places, timeout_ms), log.end_offsets(places, timeout_ms)
+        first = next((place for place in places if starts[place] < ends[place]), None)
+        if first is None:
+            return
+        try:
+            record = _read_one(log, first, starts[first], timeout_ms)
+            break
+        except OffsetOutOfRange as error:  # its owner has trimmed it meanwhile
+            if time.monotonic() > deadline:
+                raise LogUnavailable(f"{log.url}: {error}, again and again for {timeout_ms} ms") from error
     with suppress(CodecError):  # its own partition stops there
         if isinstance(claim := decode_history(record.value), Claim):
             check_claim(partition_topics(namespace, first[1], described), claim, record.offset)

@@ -252,3 +252,19 @@ def test_commands_deleted_above_the_watermark_stop_the_partition() -> None:
     steps(world, 300)
     assert "Records that this partition needs are gone" in failures(process)[partition]
     assert process.node.partitions[1 - partition].stage is Stage.LEADING
+
+
+def test_a_history_that_is_trimmed_while_it_is_looked_at_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it began a moment ago, there may be nothing any more."""
+    world = led()
+    for partition in range(2):
+        world.medium.truncate_before(*history_of(partition), 1)
+    real, asked = world.log.start_offsets, []
+
+    def as_a_moment_ago(places: list[tuple[str, int]], timeout_ms: int) -> dict[tuple[str, int], int]:
+        asked.append(places)
+        return dict.fromkeys(places, 0) if len(asked) == 1 else real(places, timeout_ms)
+
+    monkeypatch.setattr(world.log, "start_offsets", as_a_moment_ago)
+    assert describe_namespace(world.log, NAMESPACE) == world.described
+    assert len(asked) == 2
