@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 
-from perdure._log.errors import LogUnavailable, OffsetOutOfRange
+from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamaged
 from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
 from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
@@ -200,6 +200,10 @@ class AssignedPartition:
             self._retire()
         else:
             self._stop(LogCorrupt(f"{error}. Records that this partition needs are gone: nothing is skipped. See the runbook"))
+
+    def damaged(self, error: PartitionDamaged) -> None:
+        """The medium cannot give what it was given: nothing is skipped (B7)."""
+        self._stop(error)
 
     def _begin_search(self, start: int) -> None:
         position = 0 if self._rebuild is None else self._rebuild.next_offset

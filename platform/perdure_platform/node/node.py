@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from perdure._log.errors import LogUnavailable, OffsetOutOfRange
+from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamaged
 from perdure._log.port import Consumer, Membership, Record, TopicPartition
 from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
 from perdure_platform.node.topics import partition_topics
@@ -127,6 +127,12 @@ class Node:
             for partition, assigned in self._all():
                 if partition == error.partition:
                     assigned.out_of_range(error)
+            self._reassign = True
+            return by_place
+        except PartitionDamaged as error:
+            for partition, assigned in self._all():
+                if partition == error.partition:
+                    assigned.damaged(error)
             self._reassign = True
             return by_place
         except LogUnavailable as error:

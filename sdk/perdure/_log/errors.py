@@ -10,6 +10,7 @@ LogError
 ├── RecordTooLarge        this record will never fit
 ├── OffsetOutOfRange      a position that the partition does not have
 └── LogDamaged            the medium itself says that its data are broken
+    └── PartitionDamaged  the same of one partition; the others can be read
 """
 
 from perdure_schemas.errors import PerdureError
@@ -53,6 +54,15 @@ class LogDamaged(LogError):
 
 class OffsetOutOfRange(LogError):
     """A position outside of what the partition holds."""
+
+    def __init__(self, topic: str, partition: int, message: str) -> None:
+        super().__init__(f"{topic}[{partition}]: {message}")
+        self.topic = topic
+        self.partition = partition
+
+
+class PartitionDamaged(LogDamaged):
+    """A record of a partition is not what was written, or cannot be told from what was not."""
 
     def __init__(self, topic: str, partition: int, message: str) -> None:
         super().__init__(f"{topic}[{partition}]: {message}")

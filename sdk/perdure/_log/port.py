@@ -108,7 +108,8 @@ class Consumer(Protocol):
 
         Waits at most `timeout_ms` for the first, never to fill up.
 
-        Raises OffsetOutOfRange if a position is below the start or above the end of its partition. After any error records may have
+        Raises OffsetOutOfRange if a position is below the start or above the end of its partition, PartitionDamaged for what cannot be
+        read there; no record behind it is given. After any error records may have
         been taken that nobody saw: assign again.
         """
 

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer as KafkaClient
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from perdure._log.errors import LogClosed, LogError, LogUnavailable, OffsetOutOfRange
+from perdure._log.errors import LogClosed, LogDamaged, LogError, LogUnavailable, OffsetOutOfRange, PartitionDamaged
 from perdure._log.kafka.errors import OUT_OF_RANGE, Trouble, log_error
 from perdure._log.kafka.settings import Settings
 from perdure._log.port import Record
@@ -84,10 +84,13 @@ class KafkaConsumer:
         except KafkaException as error:
             raise log_error(error, self._url) from error
         for message in messages:
-            if message.error() is not None:
-                self._failed = self._failed or self._lasting(message.error(), message)
-                continue
             where = (message.topic(), message.partition())
+            if message.error() is not None:
+                lasting = self._lasting(message.error(), message)
+                self._failed = self._failed or lasting
+                if lasting is not None and where not in self._paused:
+                    positions.pop(where, None)  # the library goes on behind what it could not read, and nobody may
+                continue
             offset = message.offset()
             # Nothing of a former assignment: not below the position, and not of a partition that is not read now.
             if where not in self._paused and offset >= positions.get(where, offset + 1):
@@ -96,9 +99,9 @@ class KafkaConsumer:
         if records:
             self._trouble.forget_missing()
             return records
-        lasting = self._failed or self._trouble.lasting()
-        if lasting is not None:
-            raise lasting
+        failure = self._failed or self._trouble.lasting()
+        if failure is not None:
+            raise failure
         return records
 
     def pause(self, partitions: Iterable[Where]) -> None:
@@ -137,4 +140,7 @@ class KafkaConsumer:
                 return None
             return OffsetOutOfRange(topic, partition, f"offset {position} was asked for, and the log does not have it ({error.str()})")
         found = log_error(error, f"{self._url}: reading {topic}[{partition}]")
+        if isinstance(found, LogDamaged):
+            position = self._positions.get((topic, partition))
+            return PartitionDamaged(topic, partition, f"what lies at offset {position}, or soon behind it, is damaged ({error.str()})")
         return None if isinstance(found, LogUnavailable) else found

@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 
-from perdure._log.errors import LogDamaged
+from perdure._log.errors import PartitionDamaged
 from perdure._log.port import Headers, Record
 
 OFFSET_BITS = 40
@@ -43,11 +43,11 @@ def checksum(identity: int, timestamp_ms: int, blob: bytes) -> int:
 
 
 def unpack(topic: str, partition: int, row: tuple[int, int, int, int, bytes]) -> list[Record]:
-    """The records of a row of `batch` (id, next offset, time, checksum, blob). Raises LogDamaged."""
+    """The records of a row of `batch` (id, next offset, time, checksum, blob). Raises PartitionDamaged."""
     identity, next_offset, timestamp_ms, expected, blob = row
     first = offset = identity & (1 << OFFSET_BITS) - 1
     if checksum(identity, timestamp_ms, blob) != expected:
-        raise LogDamaged(f"{topic}[{partition}]: the records from offset {first} on do not have the checksum they were written with")
+        raise PartitionDamaged(topic, partition, f"the records from offset {first} on do not have the checksum they were written with")
     records: list[Record] = []
     at = 0
     while at < len(blob):
@@ -68,5 +68,5 @@ def unpack(topic: str, partition: int, row: tuple[int, int, int, int, bytes]) ->
         records.append(Record(topic, partition, offset, timestamp_ms, key, value, tuple(headers)))
         offset += 1
     if offset != next_offset:
-        raise LogDamaged(f"{topic}[{partition}]: {offset - first} records at offset {first}, and {next_offset - first} were written")
+        raise PartitionDamaged(topic, partition, f"{offset - first} records at offset {first}, and {next_offset - first} were written")
     return records

@@ -10,7 +10,7 @@ from typing import Any
 
 import apsw
 
-from perdure._log.errors import LogClosed, LogDamaged, OffsetOutOfRange
+from perdure._log.errors import LogClosed, OffsetOutOfRange, PartitionDamaged
 from perdure._log.port import Record, TopicPartition
 from perdure._log.sqlite.batches import batch_id, unpack
 from perdure._log.sqlite.catalog import Catalog, Extent
@@ -124,7 +124,7 @@ class PartitionReader:
             now = self._catalog.extents([where])[where]
             if cursor.position < now.start_offset:
                 raise _out_of_range(where, cursor.position, now)
-            raise LogDamaged(f"{where[0]}[{where[1]}]: the records from offset {cursor.read_to} on are missing in the file")
+            raise PartitionDamaged(*where, f"the records from offset {cursor.read_to} on are missing in the file")
 
 
 def _out_of_range(where: TopicPartition, position: int, extent: Extent) -> OffsetOutOfRange:
