@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from kit.ports import Crash, PortCalls, unavailable
 from kit.slow_medium import Fate
@@ -171,6 +172,26 @@ def run_with_error(world: World, at: int, *, before: bool) -> str:
     return calls.hit
 
 
+class _Skips(PortCalls):
+    """Call number `at` returns nothing of what it has taken."""
+
+    def __call__(self, name: str, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        outcome = super().__call__(name, call, *arguments, **keywords)
+        return [] if self.hit and self.count == self.at and name in POLLS else outcome
+
+
+POLLS = frozenset({"consumer.poll"})
+
+
+def run_with_skip(world: World, at: int) -> str:
+    """Run the world to its end; the reader takes records once that nobody sees."""
+    calls = _Skips(at, then=lambda _: None, only=POLLS)
+    world.start(calls)
+    world.run_until_done()
+    world.check()
+    return calls.hit
+
+
 def run_with_failed_append(world: World, at: int, fate: Fate) -> str:
     """Run the world to its end; one append of the owner is reported as failed, and landed or not."""
     world.medium.fate = appends = _AppendCounter(at, fate)
@@ -200,6 +221,7 @@ FAILURES: dict[str, Callable[[World, int], str]] = {
     "stop_after": lambda world, at: run_with_zombie(world, at, before=False),
     "error_before": lambda world, at: run_with_error(world, at, before=True),
     "error_after": lambda world, at: run_with_error(world, at, before=False),
+    "poll_skipped": run_with_skip,
     "append_lost": lambda world, at: run_with_failed_append(world, at, Fate.LOST),
     "append_untold": lambda world, at: run_with_failed_append(world, at, Fate.UNTOLD),
 }
@@ -208,7 +230,7 @@ FAILURES: dict[str, Callable[[World, int], str]] = {
 def calls_of(name: str, failure: str) -> list[str]:
     """The calls of an undisturbed run that a failure can hit."""
     world = SCENARIOS[name]()
-    calls = PortCalls(only=FALLIBLE if failure.startswith("error") else None)
+    calls = PortCalls(only=FALLIBLE if failure.startswith("error") else POLLS if failure.startswith("poll") else None)
     world.medium.fate = appends = _AppendCounter()
     world.start(calls)
     world.run_until_done()

@@ -232,6 +232,15 @@ class AssignedPartition:
             case Stage.LEADING:
                 assert self.owner is not None
                 self.owner.turn(history, commands)
+                if self.owner.skipped_commands:
+                    self.owner.skipped_commands = False
+                    self._moved = True  # what was skipped is fetched again
+                    logger.warning(
+                        "partition %d: the commands from offset %d on were skipped by the reader; they are read again",
+                        self.topics.partition,
+                        self.owner.next_command_offset,
+                        extra=self._extra(),
+                    )
                 if self._meter is not None:
                     self._meter.turned(commands)
             case Stage.STOPPED:

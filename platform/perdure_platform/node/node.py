@@ -10,6 +10,7 @@ import logging
 from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamaged
 from perdure._log.port import Consumer, Membership, Record, TopicPartition
 from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
+from perdure_platform.node.progress import ProgressWatch
 from perdure_platform.node.topics import partition_topics
 from perdure_schemas.topics import commands_topic, history_topic
 
@@ -31,6 +32,7 @@ class Node:
         self._leaving: dict[int, tuple[AssignedPartition, float]] = {}
         self._paused: set[TopicPartition] = set()
         self._reassign = False
+        self._progress = ProgressWatch(around.log, around.monotonic_ms)
 
     @property
     def partitions(self) -> dict[int, AssignedPartition]:
@@ -40,6 +42,7 @@ class Node:
     def turn(self, wait_max_ms: int = 1000) -> None:
         """One round: who leads what, read, settle, decide."""
         self._follow_membership()
+        self._watch_progress()
         self._assign()
         self._pause_and_resume()
         records = self._read(wait_max_ms)
@@ -102,13 +105,27 @@ class Node:
         if not (self._reassign or any(moved)):
             return
         self._reassign = False
+        self._consumer.assign(self._positions())
+        self._paused.clear()
+
+    def _positions(self) -> dict[TopicPartition, int]:
         positions: dict[TopicPartition, int] = {}
         for partition, assigned in self._all():
             positions.update(assigned.positions())
             if partition in self._leaving:
                 positions.pop((self._commands, partition), None)
-        self._consumer.assign(positions)
-        self._paused.clear()
+        return positions
+
+    def _watch_progress(self) -> None:
+        def read() -> dict[TopicPartition, int]:
+            return {place: position for place, position in self._positions().items() if place not in self._paused}
+
+        if still := self._progress.stalled(read):
+            where = ", ".join(f"{topic}[{partition}]" for topic, partition in sorted(still))
+            logger.warning("reading stands still, although there are records, at %s; reading again with a new consumer", where)
+            self._consumer.close()
+            self._consumer = self._around.log.consumer()
+            self._reassign = True
 
     def _pause_and_resume(self) -> None:
         full = {(self._commands, partition) for partition, a in self._assigned.items() if a.owner is not None and not a.wants_commands}

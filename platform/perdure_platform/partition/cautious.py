@@ -79,7 +79,8 @@ class Cautious:
         self._limits = limits
         self._strike = strike
         self._commands: deque[Record] = deque()
-        self._queued_to = -1
+        self.queued_to = -1
+        """The offset of the last command that was taken to wait."""
         self._due: dict[str, list[Input]] = {}
         self._due_first = False
         self._struck: Record | str | None = None
@@ -147,9 +148,9 @@ class Cautious:
 
     def _queue(self, commands: Sequence[Record], due: dict[str, list[Input]]) -> None:
         for record in commands:
-            if record.offset > self._queued_to:  # a new assignment delivers again what waits here
+            if record.offset > self.queued_to:  # a new assignment delivers again what waits here
                 self._commands.append(record)
-                self._queued_to = record.offset
+                self.queued_to = record.offset
         for workflow_id, inputs in due.items():
             self._due.setdefault(workflow_id, []).extend(inputs)
 

@@ -87,6 +87,9 @@ class PartitionOwner:
         self._appender = Appender(claim, positions.live, self.confirmer, self._send_history)
         self._confirmed_sequence = 0
         self.next_command_offset = positions.watermark + 1
+        self._gap_seen_before = -1
+        self.skipped_commands = False
+        """Whether offsets were missing among the commands, so that they have to be read again from `next_command_offset`."""
         self._marks = {int(source): (mark.offset, mark.index) for source, mark in positions.marks.items()}
         self._recorded_marks = dict(self._marks)
         self._requests = {(r.workflow_id, r.request_id): r for r in self._tables.requests()}
@@ -123,13 +126,27 @@ class PartitionOwner:
     def _admit(self, commands: Sequence[Record], now_ms: int) -> Admitted:
         due = {} if self._trimmer.wants_quiet or self._is_leaving else self._take_due(now_ms)
         return self._cautious.admit(
-            commands,
+            self._without_gap(commands),
             due,
             self._applier.positions.caution,
             now_ms,
             is_quiet=not self.confirmer.in_flight and not self._trimmer.wants_quiet,
             confirmed_sequence=self._confirmed_sequence,
         )
+
+    def _without_gap(self, commands: Sequence[Record]) -> Sequence[Record]:
+        """The commands up to where offsets are missing: a consumer that skips loses what is acknowledged, and nobody sends again (A8).
+
+        Offsets that are missing a second time do not exist: a broker may leave some out.
+        """
+        expected = max(self.next_command_offset, self._cautious.queued_to + 1)
+        for index, record in enumerate(commands):
+            if record.offset > expected != self._gap_seen_before:
+                self._gap_seen_before = expected
+                self.skipped_commands = True
+                return commands[:index]
+            expected = max(expected, record.offset + 1)
+        return commands
 
     def _settle(self, history: Sequence[Record]) -> None:
         if not history:
