@@ -68,7 +68,7 @@ LIES = [
     ("A3", "log.append:40:drop"),
     ("W5", "effect.acked:30+:drop"),
     ("S2", "store.write:40:damaged"),
-    ("S2", "store.scan:30:damaged"),
+    ("S2", "store.scan:10:damaged"),
     ("C10", "log.poll:100:delay=15000"),
     ("A6", "log.end_offsets:10:raise"),
 ]

@@ -175,8 +175,10 @@ class Namespace:
         self.until(lambda: self.said(process).count(": leading with claim") >= partitions, "an owner that leads", seconds)
 
     def outputs(self) -> str:
-        """The end of what each process has said."""
-        return "\n".join(f"--- {place.name}\n{place.read_text(errors='replace')[-3000:]}" for place in sorted(self.directory.glob("*.log")))
+        """The end of what each process has said, without what is done."""
+        said = {place.name: place.read_text(errors="replace").splitlines() for place in sorted(self.directory.glob("*.log"))}
+        telling = {name: [line for line in lines if not line.startswith("done ")] for name, lines in said.items()}
+        return "\n".join(f"--- {name}\n" + "\n".join(lines[-15:]) for name, lines in telling.items())
 
     def starts(self) -> list[int]:
         """Where the history of each partition begins."""
