@@ -90,7 +90,7 @@ def test_a_history_without_a_segment_in_its_middle_is_never_folded_past_it(bank:
     row.injected()
     broker.start()
     shutil.rmtree(bank.directory / "store")
-    assert "missing" in stops_alone(bank)
+    assert "a part of the history topic is missing" in stops_alone(bank)
 
 
 def test_a_bit_that_flipped_in_a_history_stops_its_partition_and_the_others_go_on(bank: Namespace, broker: Broker, row: Row) -> None:

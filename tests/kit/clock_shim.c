@@ -2,8 +2,10 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,9 +19,9 @@ static long long offset_ms(void) {
     return size > 0 ? atoll(text) : 0;
 }
 
-static void move(struct timespec *now) {
-    long long nanoseconds = now->tv_nsec + (offset_ms() % 1000) * 1000000LL;
-    now->tv_sec += offset_ms() / 1000 + (nanoseconds >= 1000000000LL) - (nanoseconds < 0);
+static void move(struct timespec *now, long long by_ms) {
+    long long nanoseconds = now->tv_nsec + (by_ms % 1000) * 1000000LL;
+    now->tv_sec += by_ms / 1000 + (nanoseconds >= 1000000000LL) - (nanoseconds < 0);
     now->tv_nsec = (nanoseconds + 1000000000LL) % 1000000000LL;
 }
 
@@ -27,7 +29,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
     if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     int failed = real(clock, now);
-    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) move(now);
+    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) move(now, offset_ms());
     return failed;
 }
 
@@ -45,4 +47,23 @@ time_t time(time_t *result) {
     clock_gettime(CLOCK_REALTIME, &found);
     if (result) *result = found.tv_sec;
     return found.tv_sec;
+}
+
+/* Deadlines come from the wrong clock and are kept by the kernel, which has the right one. Small ones are of the monotonic clock. */
+int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex, const struct timespec *restrict until) {
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (!real)
+        real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))dlvsym(
+            RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    struct timespec right = *until;
+    if (right.tv_sec > 1000000000) move(&right, -offset_ms());
+    return real(condition, mutex, &right);
+}
+
+int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict until) {
+    static int (*real)(cnd_t *, mtx_t *, const struct timespec *);
+    if (!real) real = (int (*)(cnd_t *, mtx_t *, const struct timespec *))dlsym(RTLD_NEXT, "cnd_timedwait");
+    struct timespec right = *until;
+    if (right.tv_sec > 1000000000) move(&right, -offset_ms());
+    return real(condition, mutex, &right);
 }

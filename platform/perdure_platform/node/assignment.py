@@ -26,7 +26,7 @@ from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Retired
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.owner import PartitionOwner, Parts
-from perdure_platform.partition.rebuild import NotAStart, Rebuild, Topics
+from perdure_platform.partition.rebuild import HistoryGap, NotAStart, Rebuild, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.start import StartSearch
@@ -94,6 +94,7 @@ class AssignedPartition:
         self._opened_at = 0
         self._search: StartSearch | None = None
         self._commands_missing_at = -1
+        self._history_gap_at = -1
         self._claiming: Claiming | None = None
         self._moved = True
         self._meter: PartitionMeter | None = None
@@ -148,6 +149,8 @@ class AssignedPartition:
         except Retired as retired:
             logger.warning("partition %d: claim given up: %s", self.topics.partition, retired, extra=self._extra())
             self._retire()
+        except HistoryGap as gap:
+            self._read_again(gap)
         except NotAStart as error:
             search = self._search
             self._set_store_aside(str(error))
@@ -200,6 +203,15 @@ class AssignedPartition:
             self._retire()
         else:
             self._stop(LogCorrupt(f"{error}. Records that this partition needs are gone: nothing is skipped. See the runbook"))
+
+    def _read_again(self, gap: HistoryGap) -> None:
+        """A reader that has skipped is begun anew; what is missing a second time is missing in the log."""
+        if gap.expected == self._history_gap_at:
+            self._stop(gap)
+            return
+        self._history_gap_at = gap.expected
+        logger.warning("partition %d: %s; reading again", self.topics.partition, gap, extra=self._extra())
+        self._retire()
 
     def damaged(self, error: PartitionDamaged) -> None:
         """The medium cannot give what it was given: nothing is skipped (B7)."""
@@ -267,7 +279,8 @@ class AssignedPartition:
         self._clock = PartitionClock(around.monotonic_ms, self._applier.positions.time_ms)
         self._opened_at = self._rebuild.next_offset
         self._audit = around.audit()
-        self._end_request = around.log.request_end_offsets([(self._history, topics.partition)])
+        places = [(self._history, topics.partition), (self._commands, topics.partition)]
+        self._end_request = around.log.request_end_offsets(places)
         self.stage = Stage.REBUILDING
         self._moved = True
 
@@ -296,6 +309,12 @@ class AssignedPartition:
         if self._rebuild.next_offset < end:
             return
         self._rebuild.check_complete()
+        commands_end, watermark = ends[self._commands, topics.partition], self._applier.positions.watermark
+        if commands_end <= watermark:
+            raise LogCorrupt(
+                f"the commands end at offset {commands_end}, and those up to {watermark} are settled: the log has lost its newest "
+                "commands, and new ones in their place would be taken for settled. See the runbook"
+            )
         assert self._audit is not None
         if not self._audit.done():
             return

@@ -15,7 +15,7 @@ from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.fold import fold_transition
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store.tables import Tables
-from perdure_schemas.errors import LogCorrupt
+from perdure_schemas.errors import LogCorrupt, PerdureError
 from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, PositionRecord, RunName, Strike, Transition
 from perdure_schemas.live import Verdict, judge
 
@@ -33,6 +33,16 @@ class Topics:
 
 class NotAStart(LogCorrupt):
     """A trimmed log may not begin where this fold began; another place may do."""
+
+
+class HistoryGap(PerdureError):
+    """Offsets are missing where reading went on: the reader has skipped records, or the log has lost them (A8)."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(
+            f"the history goes on at offset {found} where {expected} was expected: a part of the history topic is missing. See the runbook"
+        )
+        self.expected = expected
 
 
 class Rebuild:
@@ -53,7 +63,11 @@ class Rebuild:
         return max(self._begin_at, self._applier.positions.next_offset)
 
     def fold(self, records: Sequence[Record]) -> list[Judged]:
-        """Take records in offset order. Raises LogCorrupt, with nothing behind the offending record applied."""
+        """Take records in offset order. Raises LogCorrupt, and HistoryGap, with nothing behind the offending record applied.
+
+        Sequences alone do not show that a part is missing: what lies behind it looks like what lies behind a lost append, and is dead.
+        But a lost append leaves no offset out.
+        """
         if records and self._begin_at > self._applier.positions.next_offset:
             self._begin(records[0])
         try:
@@ -67,7 +81,11 @@ class Rebuild:
         live = self._applier.positions.live
         done: list[Judged] = []
         judged: list[Judged] = []
+        expected = self.next_offset
         for record in records:
+            if record.offset > expected:
+                raise HistoryGap(expected, record.offset)
+            expected = record.offset + 1
             history = decode_record(record)
             verdict, live = judge(live, history)
             one = Judged(record.offset, record.leader_epoch, record.timestamp_ms, record.value, history, verdict, live)

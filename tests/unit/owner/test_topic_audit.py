@@ -239,6 +239,31 @@ def test_a_tail_that_was_lost_and_written_anew_is_refused() -> None:
     assert "a part of the history topic is missing" in failures(process)[0]
 
 
+def test_a_history_without_a_part_in_its_middle_is_not_folded_past_it() -> None:
+    """A8: what lies behind the missing part looks like what lies behind a lost append, and nobody has claimed since."""
+    world = led()
+    records = world.medium._partition(*history_of(0)).records
+    assert len(records) >= 4
+    del records[1:3]
+    before = ends(world.log)
+    process = world.start(name=SECOND)
+    steps(world, 300)
+    assert "the history goes on at offset 3 where 1 was expected" in failures(process)[0]
+    assert ends(world.log)[history_of(0)] == before[history_of(0)]
+
+
+def test_commands_that_lost_their_tail_below_the_watermark_stop_the_partition_before_it_claims() -> None:
+    """B4: what is appended in their place would be taken for settled."""
+    world = led()
+    (partition,) = [p for p in range(2) if world.medium.bounds(*commands_of(p))[1]]
+    world.medium._partition(*commands_of(partition)).records.pop()
+    before = ends(world.log)
+    process = world.start()
+    steps(world, 300)
+    assert "the log has lost its newest commands" in failures(process)[partition]
+    assert ends(world.log)[history_of(partition)] == before[history_of(partition)]
+
+
 def test_commands_deleted_above_the_watermark_stop_the_partition() -> None:
     """B1: what was never settled is gone; nothing is skipped."""
     world = led()
