@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from kit import raw
 from kit.namespace import Namespace, Process, kill
 from kit.row import Row
+from perdure_schemas.history import Claim, CommitRecord
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
@@ -116,19 +118,25 @@ def test_a_take_over_after_kill_9_and_a_planned_one_are_measured(bank: Namespace
     second = bank.owner("second")
     bank.until_leading(second, 2)
     bank.until_done(20)
-    killed_at = time.monotonic()
+    killed_at, killed_ms = time.monotonic(), time.time_ns() // 1_000_000
     kill(first)
     row.injected()
     row.figures["take_over_after_kill_s"] = round(_until_four(bank, second, killed_at), 2)
+    before = bank.done()
+    bank.until_done(before + 20)
+    row.figures["first_commit_after_kill_s"] = _first_commit_s(bank, killed_ms)
     third = bank.owner("third")
     bank.until_leading(third, 2)
     before = bank.done()
     bank.until_done(before + 20)
-    told_at = time.monotonic()
+    told_at, told_ms = time.monotonic(), time.time_ns() // 1_000_000
     second.terminate()
     row.injected()
     row.figures["planned_hand_over_s"] = round(_until_four(bank, third, told_at), 2)
     assert second.wait(30) == 0
+    before = bank.done()
+    bank.until_done(before + 20)
+    row.figures["first_commit_after_hand_over_s"] = _first_commit_s(bank, told_ms)
     kill(load)
     assert row.figures["planned_hand_over_s"] < SESSION_S, "a planned hand-over has waited for a session to end"
     bank.verify()
@@ -138,3 +146,15 @@ def _until_four(bank: Namespace, owner: Process, since: float) -> float:
     """Seconds from `since` until `owner` has its third and fourth partition."""
     bank.until(lambda: bank.said(owner).count(": leading with claim") >= 4, "a take-over")
     return time.monotonic() - since
+
+
+def _first_commit_s(bank: Namespace, since_ms: int) -> float:
+    """Seconds from `since_ms` until each partition that was claimed from then on has a commit record, by the log's time."""
+    firsts = []
+    for partition in range(4):
+        records = [(record.timestamp_ms, decoded) for record, decoded in raw.history(bank, partition) if record.timestamp_ms >= since_ms]
+        claimed = next((at for at, (_, decoded) in enumerate(records) if isinstance(decoded, Claim)), None)
+        if claimed is not None:
+            firsts += [at_ms for at_ms, decoded in records[claimed:] if isinstance(decoded, CommitRecord)][:1]
+    assert firsts, "no partition was taken over"
+    return round((max(firsts) - since_ms) / 1000, 2)

@@ -22,7 +22,7 @@ def died(ledger: Namespace, row: Row) -> None:
 def test_a_worker_killed_soon_after_it_took_a_task_costs_an_attempt_at_most(namespaces: Namespaces, row: Row, after_ms: int) -> None:
     row.injects("X1 X5", f"kill -9 of the worker {after_ms} ms after an execution began, six times; owner killed once")
     ledger = namespaces("ledger")
-    entries = 300
+    entries, ledger.session_ms = 200, 3_000
     owner, worker = ledger.owner(), ledger.worker()
     load = ledger.load(entries, 10)
     for death in range(6):

@@ -146,6 +146,9 @@ class FaultyLog:
     def membership(self, group: str, topic: str, session_timeout_ms: int) -> _Membership:
         return _Membership(self._log.membership(group, topic, self._session_timeout_ms or session_timeout_ms), self._points)
 
+    def group_consumer(self, group: str, topic: str, session_timeout_ms: int) -> Any:
+        return self._log.group_consumer(group, topic, self._session_timeout_ms or session_timeout_ms)
+
     def request_end_offsets(self, partitions: Any) -> Any:
         return self._points("log.end_offsets", lambda: self._log.request_end_offsets(partitions))
 

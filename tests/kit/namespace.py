@@ -42,7 +42,7 @@ class Namespace:
     directory: Path
     workload: str = "bank"
     session_ms: int = 0
-    """How long the group waits for an owner that says nothing; 0 is the product's own default of ten seconds."""
+    """How long their group waits for an owner or a worker that says nothing; 0 is the product's own default of ten seconds."""
     processes: list[Process] = field(default_factory=list)
     _read: dict[Path, int] = field(default_factory=dict)
     _done: set[int] = field(default_factory=set)
@@ -74,8 +74,6 @@ class Namespace:
         self, store: str = "store", *, through: Proxy | None = None, points: str = "", retention: str = "", more: Mapping[str, str] = {}
     ) -> Process:
         """Start an owner that keeps its state in `store`; `points` are its failpoints, `more` is put into its environment."""
-        if self.session_ms:
-            more = {"PERDURE_FAULTY_SESSION_MS": str(self.session_ms), **more}
         options = ["--store", str(self.directory / store), *(["--retention", retention] if retention else [])]
         return self._serve("owner", options, through, points, more)
 
@@ -109,6 +107,8 @@ class Namespace:
         return subprocess.run(arguments, cwd=self.directory, capture_output=True, text=True, timeout=seconds, check=False)
 
     def _serve(self, role: str, options: list[str], through: Proxy | None, points: str, more: Mapping[str, str]) -> Process:
+        if self.session_ms:
+            more = {"PERDURE_FAULTY_SESSION_MS": str(self.session_ms), **more}
         is_faulty = bool(points) or any(name.startswith("PERDURE_FAULTY_") for name in more)
         command = [
             *(FAULTY if is_faulty else COMMAND),
