@@ -10,6 +10,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9.-]+")
 KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 """Kafka refuses prefix deletes on a topic without the delete policy, so "never clean up" is written like this."""
 
+APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
+"""Partition time, and every retention, go by the broker's clock. With a producer's own, brokers refuse records that are an hour ahead."""
+
 RECORD_BYTES_MAX = 8 * 1024 * 1024
 """Largest record on any topic: room for a transition with several payloads at their limit."""
 
@@ -70,18 +73,23 @@ def _in_a_name(text: str) -> str:
 
 def namespace_topics(namespace: str, partitions: int, replies_partitions: int = 4) -> tuple[TopicSpec, ...]:
     """The fixed topics of a namespace; task topics are added queue by queue with `task_topic`."""
-    size = {"max.message.bytes": str(RECORD_BYTES_MAX)}
+    common = {**APPEND_TIME, "max.message.bytes": str(RECORD_BYTES_MAX)}
     return (
-        TopicSpec(commands_topic(namespace), partitions, {**KEEP_FOREVER, **size, "message.timestamp.type": "LogAppendTime"}),
-        TopicSpec(history_topic(namespace), partitions, {**KEEP_FOREVER, **size, "message.timestamp.type": "LogAppendTime"}),
-        TopicSpec(replies_topic(namespace), replies_partitions, {"cleanup.policy": "delete", "retention.ms": "600000", **size}),
-        TopicSpec(dead_letters_topic(namespace), 1, {"cleanup.policy": "delete", "retention.ms": "-1", **size}),
+        TopicSpec(commands_topic(namespace), partitions, {**KEEP_FOREVER, **common}),
+        TopicSpec(history_topic(namespace), partitions, {**KEEP_FOREVER, **common}),
+        TopicSpec(replies_topic(namespace), replies_partitions, {"cleanup.policy": "delete", "retention.ms": "600000", **common}),
+        TopicSpec(dead_letters_topic(namespace), 1, {"cleanup.policy": "delete", "retention.ms": "-1", **common}),
     )
 
 
 def task_topic(namespace: str, task_queue: str, partitions: int = 4) -> TopicSpec:
     """The topic of one task queue. Unstarted tasks are dispatched again before its retention passes (design.md 7)."""
-    settings = {"cleanup.policy": "delete", "retention.ms": str(TASK_RETENTION_MS), "max.message.bytes": str(RECORD_BYTES_MAX)}
+    settings = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(TASK_RETENTION_MS),
+        "max.message.bytes": str(RECORD_BYTES_MAX),
+        **APPEND_TIME,
+    }
     return TopicSpec(tasks_topic(namespace, task_queue), partitions, settings)
 
 

@@ -15,8 +15,7 @@ HOUR_MS = 3_600_000
 
 
 def test_an_owner_whose_clock_leaps_fires_no_timer_early_and_goes_on(namespaces: Namespaces, row: Row) -> None:
-    """Back by a second only: the Kafka library keeps deadlines by the wall clock, and waits for as long as that was set back."""
-    row.injects("T1", "the wall clock of the owner and of the worker leaps ahead by an hour and a day, and flickers")
+    row.injects("T1", "the wall clock of the owner and of the worker leaps by hours and days, back and forth")
     timers = namespaces("timers")
     items = 150
     clock = WrongClock(timers.directory / "clock")
@@ -24,7 +23,7 @@ def test_an_owner_whose_clock_leaps_fires_no_timer_early_and_goes_on(namespaces:
     timers.worker(more=clock.environment)
     load = timers.load(items, 10)
     timers.until_done(5)
-    for offset_ms in (HOUR_MS, HOUR_MS + 500, HOUR_MS - 500, 24 * HOUR_MS, 24 * HOUR_MS - 1_000, 25 * HOUR_MS):
+    for offset_ms in (2 * HOUR_MS, -HOUR_MS, 24 * HOUR_MS, 0, 500, -500, 30_000):
         clock.set(offset_ms)
         row.injected()
         before = timers.done()
