@@ -8,12 +8,11 @@ import pytest
 
 from kit.namespace import Namespaces, kill
 from kit.row import Row
-from kit.workloads.signals import Inbox
+from kit.workloads.signals import SENDERS, Inbox
 from perdure.client import Client
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
-SENDERS = 4
 SIGNALS = 1_000
 
 
