@@ -98,7 +98,7 @@ def test_an_owner_alone_that_is_cut_off_takes_up_its_work_when_the_network_is_ba
 
 @pytest.mark.sharp
 def test_a_client_cut_off_is_told_unknown_and_the_same_request_id_makes_one_run(bank: Namespace, row: Row, door: Doors) -> None:
-    row.injects("L4", "client: Produce executed and answers lost, then cut off for 15 s")
+    row.injects("L4", "client: Produce executed and answers lost, then cut off for 12 s")
     transfers, proxy = 100, door()
     bank.owner()
     bank.worker()
@@ -107,7 +107,7 @@ def test_a_client_cut_off_is_told_unknown_and_the_same_request_id_makes_one_run(
     proxy.add(rule := Rule(Do.CUT_AFTER, frozenset({Api.PRODUCE}), times=10))
     bank.until(lambda: rule.hits == rule.times, "ten starts without an answer", 60)
     proxy.cut()
-    time.sleep(15)
+    time.sleep(12)  # longer than a call is waited for
     row.injected(rule.hits + proxy.refused)
     proxy.heal()
     bank.finish(load, transfers)

@@ -20,11 +20,11 @@ SESSION_S = 10.0
 
 @pytest.mark.sharp
 def test_kill_9_of_owner_worker_and_client_in_random_order(bank: Namespace, row: Row) -> None:
-    row.injects("L3", "kill -9 of owner, worker or client, eight times")
+    row.injects("L3", "kill -9 of owner, worker or client, six times")
     chance = random.Random(20261123)
-    transfers, bank.session_ms = 500, 3_000
+    transfers, bank.session_ms = 300, 3_000
     owner, worker, load = bank.owner(), bank.worker(), bank.load(transfers)
-    for round_number in range(8):
+    for round_number in range(6):
         bank.until_done((round_number + 1) * transfers // 10)
         row.injected()
         match chance.randrange(3):

@@ -20,18 +20,18 @@ def died(ledger: Namespace, row: Row) -> None:
 
 @pytest.mark.parametrize("after_ms", [10, pytest.param(100, marks=pytest.mark.sharp)])
 def test_a_worker_killed_soon_after_it_took_a_task_costs_an_attempt_at_most(namespaces: Namespaces, row: Row, after_ms: int) -> None:
-    row.injects("X1 X5", f"kill -9 of the worker {after_ms} ms after an execution began, six times; owner killed once")
+    row.injects("X1 X5", f"kill -9 of the worker {after_ms} ms after an execution began, four times; owner killed once")
     ledger = namespaces("ledger")
-    entries, ledger.session_ms = 200, 3_000
+    entries, ledger.session_ms = 150, 3_000
     owner, worker = ledger.owner(), ledger.worker()
     load = ledger.load(entries, 10)
-    for death in range(6):
+    for death in range(4):
         before = len(lines(ledger.directory)) if (ledger.directory / "ledger").exists() else 0
         ledger.until(lambda before=before: (ledger.directory / "ledger").exists() and len(lines(ledger.directory)) > before, "an execution")  # type: ignore[misc]
         time.sleep(after_ms / 1000)
         kill(worker)
         died(ledger, row)
-        if death == 3:
+        if death == 2:
             kill(owner)
             owner = ledger.owner()
         worker = ledger.worker()
