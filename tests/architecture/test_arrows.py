@@ -10,7 +10,8 @@ from kit.sources import ROOT, Imported, imports, imports_of
 
 PLATFORM = "platform/perdure_platform"
 EMBED = "sdk/perdure/_embed.py"
-OURS = {"perdure_schemas", "perdure", "perdure_platform"}
+CHECKER = "platform/perdure_check"
+OURS = {"perdure_schemas", "perdure", "perdure_platform", "perdure_check"}
 
 
 def none_of(found: list[Imported]) -> None:
@@ -32,6 +33,16 @@ def test_that_file_does_so_inside_of_functions() -> None:
     ]
     assert at_import == []
     assert [one for one in imports("sdk/perdure") if one.is_of("perdure_platform")], f"{EMBED} does not import the platform any more"
+
+
+def test_the_checker_shares_no_code_with_what_it_checks() -> None:
+    none_of([one for one in imports(CHECKER) if one.top in OURS - {"perdure_check"}])
+    allowed = {*sys.stdlib_module_names, "perdure_check", "confluent_kafka"}
+    none_of([one for one in imports(CHECKER) if one.top not in allowed])
+
+
+def test_nothing_that_is_checked_knows_the_checker() -> None:
+    none_of([one for one in imports("schemas", "sdk", PLATFORM) if one.top == "perdure_check"])
 
 
 def test_examples_use_what_users_use() -> None:

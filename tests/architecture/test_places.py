@@ -10,9 +10,9 @@ from kit.sources import ROOT, imports
 
 SOURCES = ("schemas", "sdk", "platform")
 PLACES = {
-    "confluent_kafka": ("sdk/perdure/_log/kafka/",),
+    "confluent_kafka": ("sdk/perdure/_log/kafka/", "platform/perdure_check/kafka_log.py"),
     "apsw": ("sdk/perdure/_log/sqlite/",),
-    "sqlite3": ("sdk/examples/transfer/bank.py",),
+    "sqlite3": ("sdk/examples/transfer/bank.py", "platform/perdure_check/sqlite_log.py"),
     "fastavro": ("schemas/perdure_schemas/codec.py",),
     "opentelemetry": ("sdk/perdure/_telemetry/", "sdk/perdure/contrib/opentelemetry/"),
     "rocksdict": ("platform/perdure_platform/store/rocks.py",),

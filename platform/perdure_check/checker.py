@@ -1,0 +1,204 @@
+"""check(log, namespace) -> Report: reads every topic once, tells the rules, and asks each for its verdict.
+
+The ends of the other topics are looked up before and after those of the histories: what was there before must have its cause in what is
+read of the histories, and what they ask for must be there afterwards. So a namespace may be checked while it is at work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+
+from perdure_check.avro import KIND, Decoded, Undecodable
+from perdure_check.beginning import NoBeginning, find_beginning
+from perdure_check.context import Begin, Context, Options, Settled
+from perdure_check.effects import signature_of
+from perdure_check.facts import Arrived, Entry, Fact, Run
+from perdure_check.fold import KNOWN_EVENTS, KNOWN_NOTES, Fold
+from perdure_check.live import CHECKPOINT, CLAIM, COMMIT, LiveRule, Missing
+from perdure_check.log import Bounds, Place, Record, Source, Unreadable
+from perdure_check.positions import Positions
+from perdure_check.rules import make_rules
+from perdure_check.rules.base import Rule, Watcher
+from perdure_check.schemas import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, TASKS, decoder
+from perdure_check.verdict import Report, Witness
+
+
+def check(source: Source, namespace: str, options: Options | None = None) -> Report:
+    """Check one namespace. Raises Unreadable."""
+    topics = source.topics(f"{namespace}.")
+    history = f"{namespace}.history"
+    if history not in topics:
+        raise Unreadable(f"there is no topic {history}; is {namespace!r} the right namespace?")
+    context = Context(namespace, topics[history], options or Options(), topic_partitions=topics)
+    return _Check(source, context).run()
+
+
+class _Check:
+    def __init__(self, source: Source, context: Context) -> None:
+        self._source = source
+        self._context = context
+        self._rules = make_rules(context)
+        self._by_invariant = {rule.invariant: rule for rule in self._rules}
+        self._watchers: dict[str, list[Watcher]] = defaultdict(list)
+        for rule in self._rules:
+            for kind, watcher in rule.watches().items():
+                self._watchers[kind].append(watcher)
+        self._entry = _told(self._rules, "entry")
+        self._forgotten = _told(self._rules, "forgotten")
+        self._unknown: Counter[str] = Counter()
+
+    def run(self) -> Report:
+        context = self._context
+        history = f"{context.namespace}.history"
+        others = [name for name in sorted(context.topic_partitions) if name != history]
+        before = self._bounds(others)
+        context.bounds = self._bounds([history])
+        context.bounds.update({place: Bounds(after.start, after.end) for place, after in self._bounds(others).items()})
+        for partition in range(context.partitions):
+            self._history(history, partition)
+        prefix = f"{context.namespace}."
+        kinds = {f"{prefix}commands": (COMMANDS, "command"), f"{prefix}replies": (REPLIES, "reply")}
+        kinds[f"{prefix}dead-letters"] = (DEAD_LETTERS, "dead_letter")
+        for name in [f"{prefix}commands", *(name for name in others if name != f"{prefix}commands")]:
+            schema, hook = kinds.get(name, (TASKS, "task") if name.startswith(f"{prefix}tasks.") else ("", ""))
+            if schema:
+                self._topic(name, schema, _told(self._rules, hook), before)
+        for rule in self._rules:
+            rule.finish()
+        return Report(
+            context.namespace, context.partitions, tuple(rule.verdict() for rule in self._rules), context.counts, tuple(self._remarks())
+        )
+
+    def _bounds(self, topics: Iterable[str]) -> dict[Place, Bounds]:
+        places = [(topic, partition) for topic in topics for partition in range(self._context.topic_partitions.get(topic, 0))]
+        return {place: self._source.bounds(*place) for place in places}
+
+    def _remarks(self) -> Iterable[str]:
+        for partition, begin in sorted(self._context.begins.items()):
+            if begin.checkpoint is not None:
+                yield f"partition {partition} was read from its checkpoint at offset {begin.offset} on; what lies before was trimmed"
+        for partition, why in sorted(self._context.stopped.items()):
+            yield f"partition {partition} could not be read to its end: {why}"
+        for kind, count in sorted(self._unknown.items()):
+            yield f"{count} records of kind {kind} were passed over: no rule knows them"
+
+    # -- histories
+
+    def _history(self, topic: str, partition: int) -> None:
+        context = self._context
+        bounds = context.bounds[topic, partition]
+        context.positions[partition] = Positions()
+        try:
+            begin = find_beginning(self._source, topic, partition, bounds, bounds.end)
+        except NoBeginning as error:
+            context.begins[partition] = Begin(bounds.start)
+            self._stop(partition, bounds.start, str(error))
+            return
+        context.begins[partition] = begin
+        is_partial = begin.checkpoint is not None
+        fold = Fold(partition, self, is_partial=is_partial)
+        rule = LiveRule.before(begin.checkpoint) if begin.checkpoint is not None else LiveRule()
+        decode = decoder(HISTORY).decode
+        for record in self._source.read(topic, partition, begin.offset, bounds.end):
+            context.counts["history records"] += 1
+            if partition in context.stopped:
+                context.counts["history records behind a stop"] += 1
+                self._by_invariant["I17"].witness(
+                    Witness("something was appended behind the place where every reader must stop", partition, (record.offset,))
+                )
+                continue
+            try:
+                body = decode(record.value)
+                cause = rule.judge(body)
+            except (Undecodable, Missing) as error:
+                self._stop(partition, record.offset, str(error))
+                continue
+            self._take(fold, Entry(partition, record.offset, record.timestamp_ms, body[KIND], body, cause))
+        context.counts["runs"] += len(fold.runs)
+        context.counts["open runs"] += sum(run.is_open for run in fold.runs.values())
+        for ended in self._rules:
+            ended.partition_read(fold)
+
+    def _stop(self, partition: int, offset: int, why: str) -> None:
+        self._context.stopped[partition] = why
+        self._by_invariant["I2"].witness(Witness(f"no reader gets past this record: {why}", partition, (offset,)))
+
+    def _take(self, fold: Fold, entry: Entry) -> None:
+        counts = self._context.counts
+        counts["live records" if entry.cause is None else f"dead: {entry.cause}"] += 1
+        for told in self._entry:
+            told(entry)
+        if entry.cause is not None:
+            return
+        counts[f"live {entry.kind}"] += 1
+        if entry.kind == COMMIT or entry.kind == CHECKPOINT:
+            self._settle(entry)
+        fold.take(entry)
+        if entry.kind != CLAIM:
+            self._context.positions[entry.partition].take(entry)
+
+    def _settle(self, entry: Entry) -> None:
+        for request in entry.body["requests"]:
+            known = self._context.settled.setdefault(request["request_id"], [])
+            outcome = request["outcome"]
+            settled = Settled(
+                request["workflow_id"],
+                request["expires_at_ms"],
+                signature_of(outcome),
+                outcome[KIND],
+                entry.partition,
+                entry.offset,
+            )
+            if entry.kind == COMMIT or all(one.workflow_id != settled.workflow_id for one in known):
+                known.append(settled)
+
+    def event(self, fact: Fact) -> None:
+        """From the fold: pass it on to whoever watches its kind."""
+        watchers = self._watchers.get(fact.kind)
+        if fact.event_id:
+            self._context.counts["events"] += not fact.carried
+        if watchers is None:
+            if fact.kind not in KNOWN_EVENTS and fact.kind not in KNOWN_NOTES:
+                self._unknown[fact.kind] += 1
+            return
+        for watcher in watchers:
+            watcher(fact)
+
+    def forgotten(self, run: Run, entry: Entry) -> None:
+        """From the fold."""
+        for told in self._forgotten:
+            told(run, entry)
+
+    def effects(self, entry: Entry, transitions: list[tuple[Run | None, Decoded]]) -> None:
+        """From the fold."""
+        self._context.expected.derive(entry, transitions)
+
+    def problem(self, invariant: str, sentence: str, entry: Entry, run: Run | None) -> None:
+        """From the fold."""
+        self._by_invariant[invariant].breaks(sentence, entry, run)
+
+    # -- the other topics
+
+    def _topic(self, topic: str, schema: str, told: list[Callable[[Arrived], None]], before: dict[Place, Bounds]) -> None:
+        decode = decoder(schema).decode
+        for partition in range(self._context.topic_partitions[topic]):
+            bounds = self._context.bounds[topic, partition]
+            first_end = before[topic, partition].end
+            for record in self._source.read(topic, partition, bounds.start, bounds.end):
+                self._context.counts[f"{schema} records"] += 1
+                arrived = _arrived(record, decode, was_there_first=record.offset < first_end)
+                for tell in told:
+                    tell(arrived)
+
+
+def _arrived(record: Record, decode: Callable[[bytes], Decoded], *, was_there_first: bool) -> Arrived:
+    try:
+        return Arrived(record, decode(record.value), None, was_there_first)
+    except Undecodable as error:
+        return Arrived(record, None, error, was_there_first)
+
+
+def _told(rules: Iterable[Rule], hook: str) -> list[Callable[..., None]]:
+    """The hook of those rules that have one."""
+    return [getattr(rule, hook) for rule in rules if getattr(type(rule), hook) is not getattr(Rule, hook)]

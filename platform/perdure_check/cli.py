@@ -1,0 +1,112 @@
+"""`perdure-check`: reads a namespace, writes nothing, and prints a verdict for each invariant.
+
+Exit code 0: nothing is broken. 1: an invariant is broken. 2: the log could not be read, or the command was not understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from perdure_check.address import open_source
+from perdure_check.checker import check
+from perdure_check.context import CLOCK_BOUND_MS, Bank, Options
+from perdure_check.dump import WithCopies, read_copies
+from perdure_check.log import Source, Unreadable
+from perdure_check.operations import read_operations
+from perdure_check.verdict import Report, State
+
+HOLDS, BROKEN, UNREADABLE = 0, 1, 2
+_WIDTH = 150
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        report = _check(chosen)
+    except Unreadable as error:
+        print(f"perdure-check: {error}", file=sys.stderr)
+        return UNREADABLE
+    if chosen.json:
+        print(json.dumps(report.as_json(), indent=1))
+    else:
+        print("\n".join(table(report)))
+    return BROKEN if report.is_broken else HOLDS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="perdure-check", description="Says for each invariant of Perdure whether a namespace keeps it.")
+    parser.add_argument("--log", default=os.environ.get("PERDURE_LOG", "sqlite:///perdure.db"), help="where the log is; as for `perdure`")
+    parser.add_argument(
+        "--namespace", default=os.environ.get("PERDURE_NAMESPACE"), help="default: the one that the URL names, or `default`"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quiescent", action="store_true", help="nothing is under way any more: what is not finished never will be")
+    parser.add_argument(
+        "--may-stay-open", default="", metavar="REGEX", help="workflow ids that do not end by themselves (with --quiescent)"
+    )
+    parser.add_argument("--operations", action="append", type=Path, default=[], metavar="FILE", help="what drivers asked and were told")
+    parser.add_argument("--copy", action="append", type=Path, default=[], metavar="FILE", help="records copied before they were deleted")
+    parser.add_argument("--bank", metavar="TYPE:SIGNAL[:DEPOSIT]", help="account workflows whose balances are to be summed")
+    parser.add_argument("--clock-bound-ms", type=int, default=CLOCK_BOUND_MS, help="how far owners' clocks may be from the log's")
+    return parser
+
+
+def _check(chosen: Any) -> Report:
+    options = Options(
+        quiescent=chosen.quiescent,
+        operations=read_operations(chosen.operations) if chosen.operations else None,
+        bank=_bank(chosen.bank) if chosen.bank else None,
+        clock_bound_ms=chosen.clock_bound_ms,
+        may_stay_open=chosen.may_stay_open,
+    )
+    source: Source
+    source, named = open_source(chosen.log)
+    try:
+        if chosen.copy:
+            source = WithCopies(source, read_copies(chosen.copy))
+        return check(source, chosen.namespace or named or "default", options)
+    finally:
+        source.close()
+
+
+def _bank(text: str) -> Bank:
+    account_type, _, signals = text.partition(":")
+    move, _, deposit = signals.partition(":")
+    if not account_type or not move:
+        raise Unreadable(f"--bank {text!r}: the type of the accounts and the signal that moves money were expected, as in Account:move")
+    return Bank(account_type, frozenset({move}), frozenset({deposit} if deposit else ()))
+
+
+def table(report: Report) -> list[str]:
+    """The verdicts, one below the other, for people."""
+    counts = report.counts
+    lines = [f"namespace {report.namespace}: {report.partitions} partitions, {counts['history records']} records of history read", ""]
+    marks = {State.HOLDS: "ok", State.BROKEN: "BROKEN", State.NOT_CHECKED: "-"}
+    for verdict in report.verdicts:
+        lines += textwrap.wrap(
+            f"{verdict.invariant:<4}{marks[verdict.state]:<8}{verdict.title}: {verdict.detail}", _WIDTH, subsequent_indent=" " * 12
+        )
+        if verdict.state is State.BROKEN:
+            for witness in verdict.witnesses:
+                lines += textwrap.wrap(f"- {witness}", _WIDTH, initial_indent=" " * 12, subsequent_indent=" " * 14)
+            if verdict.broken > len(verdict.witnesses):
+                lines.append(f"{'':12}… and {verdict.broken - len(verdict.witnesses)} more")
+    lines += [""] if report.remarks else []
+    for remark in report.remarks:
+        lines += textwrap.wrap(remark, _WIDTH)
+    broken = [verdict.invariant for verdict in report.verdicts if verdict.state is State.BROKEN]
+    unchecked = [verdict.invariant for verdict in report.verdicts if verdict.state is State.NOT_CHECKED]
+    said = f"{len(broken)} broken ({', '.join(broken)})" if broken else "nothing broken"
+    return [*lines, "", f"{said}; {len(unchecked)} not checked ({', '.join(unchecked)})" if unchecked else said]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Reads a log in Kafka: partitions assigned by hand from their first offset on. No group is joined and nothing is committed or produced."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from perdure_check.log import Bounds, Record, Unreadable
+
+_TIMEOUT_S = 30.0
+_STALLED_S = 60.0
+_RECORDS_AT_ONCE = 500
+_SETTINGS: dict[str, Any] = {
+    "client.id": "perdure-check",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",  # records that vanish under this reader are said, not skipped
+    "allow.auto.create.topics": False,
+    "check.crcs": True,
+    "isolation.level": "read_uncommitted",
+    "enable.partition.eof": False,
+    "queued.max.messages.kbytes": 32 * 1024,
+    "fetch.wait.max.ms": 100,
+}
+_logger = logging.getLogger("perdure.check.kafka")
+
+
+class KafkaLog:
+    """`properties` are further ones of librdkafka: TLS, SASL. `group` is sent to the broker nowhere, but the library wants one."""
+
+    def __init__(self, servers: str, properties: Mapping[str, str]) -> None:
+        self._servers = servers
+        settings = {**_SETTINGS, **properties, "bootstrap.servers": servers, "group.id": "perdure-check", "logger": _logger}
+        try:
+            self._consumer = Consumer(settings)
+        except KafkaException as error:
+            raise self._unreadable(error) from error
+
+    def topics(self, prefix: str) -> dict[str, int]:
+        """See Source."""
+        try:
+            found = self._consumer.list_topics(timeout=_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise self._unreadable(error) from error
+        return {name: len(topic.partitions) for name, topic in found.items() if name.startswith(prefix)}
+
+    def bounds(self, topic: str, partition: int) -> Bounds:
+        """See Source."""
+        try:
+            found = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S, cached=False)
+        except KafkaException as error:
+            raise self._unreadable(error) from error
+        if found is None:
+            raise Unreadable(f"{self._servers}: the bounds of {topic}[{partition}] were not told in {_TIMEOUT_S:.0f} s")
+        return Bounds(*found)
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """See Source. Offsets may have gaps (a broker may leave them): the end is a position, not a record."""
+        if start >= end:
+            return
+        where = TopicPartition(topic, partition, start)
+        self._consumer.assign([where])
+        moved_s = time.monotonic()
+        try:
+            while True:
+                for message in self._consumer.consume(_RECORDS_AT_ONCE, 0.2):
+                    if message.error() is not None:
+                        raise Unreadable(f"{self._servers}: reading {topic}[{partition}]: {message.error()}")
+                    moved_s = time.monotonic()
+                    record = _record(message)
+                    if record.offset >= end:
+                        return
+                    yield record
+                (position,) = self._consumer.position([where])
+                if position.offset >= end:
+                    return
+                if time.monotonic() - moved_s > _STALLED_S:
+                    raise Unreadable(
+                        f"{self._servers}: {topic}[{partition}] gives nothing from offset {position.offset} on, and ends at {end}"
+                    )
+        except KafkaException as error:
+            raise self._unreadable(error) from error
+        finally:
+            self._consumer.unassign()
+
+    def close(self) -> None:
+        """See Source."""
+        self._consumer.close()
+
+    def _unreadable(self, error: KafkaException) -> Unreadable:
+        return Unreadable(f"{self._servers}: {error.args[0] if error.args else error}")
+
+
+def _record(message: Any) -> Record:
+    headers = message.headers() or ()
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value() or b"",
+        tuple((name, content or b"") for name, content in headers),
+    )

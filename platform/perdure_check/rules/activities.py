@@ -1,0 +1,91 @@
+"""I5: attempts of an activity count from 1, it ends once, and its outcome is that of the attempt that was out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from perdure_check.facts import Activity, Arrived, Fact
+from perdure_check.fold import ACTIVITY_ENDS
+from perdure_check.rules.base import Rule, Watcher
+
+
+class Activities(Rule):
+    """Per (run, scheduled event). That closed runs accept nothing is looked at with I3."""
+
+    invariant = "I5"
+    title = "activities"
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._outcomes = 0
+
+    def watches(self) -> Mapping[str, Watcher]:
+        """See Rule."""
+        notes = ("ActivityAttemptFailed", "ActivityAttemptDispatched", "ActivityAttemptStarted", "ActivityHeartbeatRecorded")
+        return {
+            "ActivityTaskStarted": self._started,
+            **dict.fromkeys(ACTIVITY_ENDS, self._ended),
+            **dict.fromkeys((*notes, "ActivityTaskParked"), self._note),
+        }
+
+    def _started(self, fact: Fact) -> None:
+        activity = self._activity(fact)
+        if activity is None:
+            return
+        if fact.body["attempt"] != activity.attempt:
+            self._of(fact, f"attempt {fact.body['attempt']} is the one that ends it, and attempt {activity.attempt} is out")
+        if activity.started_event_id:
+            self._of(fact, f"its start is recorded twice, first as event {activity.started_event_id}")
+
+    def _ended(self, fact: Fact) -> None:
+        self._outcomes += 1
+        activity = self._activity(fact)
+        if activity is None:
+            return
+        started = fact.body["started_event_id"]
+        if started != activity.started_event_id:
+            self._of(fact, f"{fact.kind} names event {started} as its start, and event {activity.started_event_id} is")
+        if fact.kind == "ActivityTaskCompleted" and activity.retry_at_ms:
+            self._of(fact, f"attempt {activity.attempt} completed, and had not been dispatched")
+        if fact.kind in ("ActivityTaskCompleted", "ActivityTaskFailed") and not started:
+            self._of(fact, f"{fact.kind} without a start")
+
+    def _note(self, fact: Fact) -> None:
+        scheduled = fact.body["scheduled_event_id"]
+        if scheduled in fact.same_transition:
+            return
+        activity = self._activity(fact)
+        if activity is None:
+            return
+        attempt = fact.body["attempt"]
+        if attempt != activity.attempt:
+            self._of(fact, f"{fact.kind} of attempt {attempt}, and attempt {activity.attempt} is the current one")
+        elif fact.kind == "ActivityAttemptFailed":
+            maximum = activity.options["retry_options"]["maximum_attempts"]
+            if maximum and attempt >= maximum:
+                self._of(fact, f"another attempt is to follow attempt {attempt}, and {maximum} are allowed")
+        elif fact.kind == "ActivityHeartbeatRecorded" and fact.body["counter"] <= activity.heartbeat_counter:
+            self._of(fact, f"heartbeat {fact.body['counter']} is recorded behind heartbeat {activity.heartbeat_counter}")
+
+    def _activity(self, fact: Fact) -> Activity | None:
+        activity = fact.run.activities.get(fact.body["scheduled_event_id"])
+        if activity is None and fact.run.is_open:
+            self._of(fact, f"{fact.kind}, and the activity has ended before or was never scheduled")
+        return activity
+
+    def _of(self, fact: Fact, sentence: str) -> None:
+        self.breaks(f"activity of event {fact.body['scheduled_event_id']}: {sentence}", fact.entry, fact.run)
+
+    def task(self, arrived: Arrived) -> None:
+        """See Rule."""
+        if (
+            arrived.body is not None
+            and (maximum := arrived.body["retry_options"]["maximum_attempts"])
+            and arrived.body["attempt"] > maximum
+        ):
+            record = arrived.record
+            self.breaks(f"{record.topic}[{record.partition}]:{record.offset} is attempt {arrived.body['attempt']} of at most {maximum}")
+
+    def finish(self) -> None:
+        """See Rule."""
+        self.detail = f"{self._outcomes} outcomes, each of the attempt that was out"

@@ -1,0 +1,247 @@
+"""I4: each command is applied once. What is at or below the watermark is in a live record, or there is a reason why it changed nothing."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Mapping
+
+from perdure_check.avro import KIND, Decoded
+from perdure_check.effects import Attempt
+from perdure_check.facts import Arrived, Entry, Fact
+from perdure_check.fold import ACTIVITY_ENDS, CLOSES, Fold
+from perdure_check.live import COMMIT
+from perdure_check.positions import Mark, marks_of
+from perdure_check.rules.acknowledged import READS
+from perdure_check.rules.base import Rule, Watcher
+
+_SIGNAL_ENDS = ("ExternalWorkflowExecutionSignaled", "SignalExternalWorkflowExecutionFailed")
+_REPORTS = frozenset({"CompleteActivity", "FailActivity", "CancelActivity"})
+_NEVER = 1 << 62
+
+
+class AppliedOnce(Rule):
+    """Offsets, request ids, origins and messages occur once among live records, and nothing below a watermark is left out."""
+
+    invariant = "I4"
+    title = "each command applied once"
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._settled: dict[int, set[int]] = defaultdict(set)
+        self._watermarks: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._passed_at: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._passed_ms: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._folds: dict[int, Fold] = {}
+        self._sent: dict[tuple[str, int], str] = {}
+        self._received: dict[tuple[str, int], str] = {}
+        self._answers: dict[tuple[str, int], bool] = {}
+        self._attempts_ended: dict[Attempt, int] = {}
+        self._runs_closed: dict[str, int] = {}
+        self._marks: dict[int, dict[int, Mark]] = {}
+        self._applied_at_begin: dict[int, dict[str, int]] = {}
+        self._judged = self._duplicates = 0
+
+    def watches(self) -> Mapping[str, Watcher]:
+        """See Rule."""
+        return {
+            "SignalExternalWorkflowExecutionInitiated": self._initiated,
+            "WorkflowExecutionSignaled": self._signaled,
+            **dict.fromkeys(_SIGNAL_ENDS, self._answered),
+            **dict.fromkeys(ACTIVITY_ENDS, self._attempt_ended),
+            "ActivityAttemptFailed": self._attempt_ended,
+            **dict.fromkeys(CLOSES, self._run_closed),
+        }
+
+    # -- what live records say
+
+    def entry(self, entry: Entry) -> None:
+        """See Rule."""
+        if entry.cause is not None:
+            return
+        if (watermark := entry.body.get("watermark")) is not None:
+            passed = self._watermarks[entry.partition]
+            if not passed or watermark > passed[-1]:
+                passed.append(watermark)
+                self._passed_at[entry.partition].append(entry.offset)
+                self._passed_ms[entry.partition].append(max(entry.time_ms, entry.timestamp_ms))
+        if entry.kind != COMMIT:
+            return
+        settled = self._settled[entry.partition]
+        for offset in entry.body["command_offsets"]:
+            if offset in settled:
+                self.breaks(f"it applies the command at offset {offset}, which another live record has applied", entry)
+            settled.add(offset)
+        for request in entry.body["requests"]:
+            for known in self.context.settled.get(request["request_id"], ()):
+                if known.workflow_id == request["workflow_id"] and known.expires_at_ms >= entry.time_ms:
+                    sentence = f"it settles request {request['request_id']!r}, which the record at {known.offset} has settled"
+                    self.breaks(sentence, entry, None, known.offset)
+
+    def _initiated(self, fact: Fact) -> None:
+        self._sent[fact.run.run_id, fact.event_id] = fact.body["workflow_id"]
+
+    def _signaled(self, fact: Fact) -> None:
+        if (source := fact.body["source"]) is None:
+            return
+        message = source["run_id"], source["initiated_event_id"]
+        if message in self._received:
+            self.breaks(f"the signal of event {message[1]} of run {message[0]} is there a second time", fact.entry, fact.run)
+        self._received[message] = fact.run.workflow_id
+
+    def _answered(self, fact: Fact) -> None:
+        message = fact.run.run_id, fact.body["initiated_event_id"]
+        if message[1] not in fact.run.external:
+            self.breaks(
+                f"the answer to its signal of event {message[1]} is there a second time, or was never asked for", fact.entry, fact.run
+            )
+        self._answers[message] = fact.kind == _SIGNAL_ENDS[0]
+
+    def _attempt_ended(self, fact: Fact) -> None:
+        scheduled = fact.body["scheduled_event_id"]
+        activity = fact.run.activities.get(scheduled)
+        if activity is not None:
+            self._attempts_ended[fact.run.run_id, scheduled, fact.body.get("attempt", activity.attempt)] = fact.entry.offset
+
+    def _run_closed(self, fact: Fact) -> None:
+        self._runs_closed[fact.run.run_id] = fact.entry.offset
+
+    def partition_read(self, fold: Fold) -> None:
+        """See Rule."""
+        partition = fold.partition
+        self._folds[partition] = fold
+        begin = self.context.begins[partition].checkpoint
+        self._marks[partition] = {} if begin is None else marks_of(begin)
+        self._applied_at_begin[partition] = {} if begin is None else {one["workflow_id"]: one["offset"] for one in begin["applied"]}
+
+    # -- what the commands say
+
+    def command(self, arrived: Arrived) -> None:
+        """See Rule."""
+        record, partition = arrived.record, arrived.record.partition
+        begin = self.context.begins[partition].checkpoint
+        if partition in self.context.stopped or (begin is not None and record.offset <= begin["watermark"]):
+            return
+        if record.offset > self.context.positions[partition].watermark:
+            self._pending(arrived)
+            return
+        self._judged += 1
+        is_settled = record.offset in self._settled[partition]
+        command = arrived.body
+        if command is None:
+            return  # I13 looks for its dead letter
+        if (origin := command["origin"]) is not None and not self._is_new(partition, origin):
+            self._duplicates += 1
+            if is_settled:
+                self._of(arrived, f"is a copy (origin {_name(origin)}), and was applied all the same")
+            return
+        if not is_settled and self._applied_at_begin[partition].get(command["workflow_id"], -1) < record.offset:
+            why = self._why_lost(arrived, command)
+            if why:
+                self._of(arrived, why)
+
+    def _pending(self, arrived: Arrived) -> None:
+        """Above the watermark: it may be applied already, by a part of a turn."""
+        if arrived.body is not None and (origin := arrived.body["origin"]) is not None:
+            self._is_new(arrived.record.partition, origin)
+
+    def _is_new(self, partition: int, origin: Decoded) -> bool:
+        """Whether an origin is above its mark; raises the mark."""
+        marks, mark = self._marks[partition], (origin["offset"], origin["index"])
+        source = origin["partition"]
+        if mark <= marks.get(source, (-1, -1)):
+            return False
+        marks[source] = mark
+        expected = self.context.expected.commands.get((source, *mark))
+        if expected is not None:
+            expected.taken = True
+        return True
+
+    def _why_lost(self, arrived: Arrived, command: Decoded) -> str:
+        """Why it should have left a trace; empty if it need not have."""
+        body, request = command["body"], command["request"]
+        if body[KIND] in READS:
+            return ""
+        at, passed_ms = self._passed(arrived.record.partition, arrived.record.offset)
+        if request is not None:
+            settled = any(one.workflow_id == command["workflow_id"] for one in self.context.settled.get(request["request_id"], ()))
+            if settled or request["expires_at_ms"] < passed_ms or self._letter(arrived):
+                return ""
+            return f"(request {request['request_id']!r}) is below the watermark, and no live record settles it"
+        if body[KIND] in _REPORTS:
+            return self._why_report_lost(arrived.record.partition, command["workflow_id"], body, at)
+        if body[KIND] in ("SignalWorkflow", "CancelWorkflow", "StartWorkflow", "TerminateWorkflow"):
+            return "" if self._letter(arrived) else "is below the watermark, and no live record applies it"
+        if body[KIND].startswith("ResolveExternal"):
+            run = self._folds[arrived.record.partition].runs.get((command["workflow_id"], body["run_id"]))
+            if run is not None and run.is_open and body["initiated_event_id"] in run.external:
+                return f"answers event {body['initiated_event_id']}, which still waits for it"
+        return ""
+
+    def _why_report_lost(self, partition: int, workflow_id: str, body: Decoded, passed_at: int) -> str:
+        """A report without a trace is late, doubled, or about nothing: its attempt had ended when the watermark passed it."""
+        reference = body["activity"]
+        attempt = reference["run_id"], reference["scheduled_event_id"], reference["attempt"]
+        if not all(attempt) or attempt in self.context.expected.parked or attempt not in self.context.expected.tasks:
+            return ""
+        run = self._folds[partition].runs.get((workflow_id, attempt[0]))
+        if run is None:
+            return ""
+        ended_at = min(self._attempts_ended.get(attempt, _NEVER), self._runs_closed.get(attempt[0], _NEVER))
+        if ended_at <= passed_at:
+            return ""
+        when = f"ended later, at offset {ended_at}" if ended_at < _NEVER else "is still out"
+        return f"reports on attempt {attempt[2]} of event {attempt[1]} of run {attempt[0]}, which {when}, and left no trace"
+
+    def _passed(self, partition: int, offset: int) -> tuple[int, int]:
+        """The offset and the time of the record whose watermark passed a command."""
+        at = bisect_left(self._watermarks[partition], offset)
+        if at == len(self._watermarks[partition]):
+            return _NEVER, _NEVER
+        return self._passed_at[partition][at], self._passed_ms[partition][at]
+
+    def _letter(self, arrived: Arrived) -> bool:
+        return (arrived.record.topic, arrived.record.partition, arrived.record.offset) in self.context.expected.dead_letters
+
+    def _of(self, arrived: Arrived, sentence: str) -> None:
+        body = arrived.body["body"] if arrived.body is not None else {KIND: "command"}
+        whom = "" if arrived.body is None else f" to workflow {arrived.body['workflow_id']!r}"
+        self.breaks(
+            f"the {body[KIND]}{whom} at offset {arrived.record.offset} of partition {arrived.record.partition} of the commands {sentence}"
+        )
+
+    # -- at the end
+
+    def finish(self) -> None:
+        """See Rule."""
+        for origin, expected in self.context.expected.commands.items():
+            if expected.arrived and not expected.taken and not self.context.is_trimmed and not self.context.stopped:
+                sentence = (
+                    f"the command to workflow {expected.workflow_id!r} from index {origin[2]} was overtaken by a later one, and is lost"
+                )
+                self.breaks(sentence, None, None, origin[1])
+        if not self.context.is_trimmed and not self.context.stopped:
+            self._messages()
+        self.detail = (
+            f"{self._judged} commands at or below the watermarks, {self._duplicates} copies among those between workflows, "
+            f"{len(self._received)} signals between workflows"
+        )
+
+    def _messages(self) -> None:
+        for message, workflow_id in self._received.items():
+            if self._sent.get(message, workflow_id) != workflow_id or message not in self._sent:
+                self.breaks(
+                    f"workflow {workflow_id!r} got the signal of event {message[1]} of run {message[0]}, which did not send it that"
+                )
+            if self._answers.get(message) is False:
+                self.breaks(
+                    f"workflow {workflow_id!r} got the signal of event {message[1]} of run {message[0]}, which was told that it did not"
+                )
+        for message, was_received in self._answers.items():
+            if was_received and message not in self._received:
+                self.breaks(f"run {message[0]} was told that its signal of event {message[1]} was received, and nobody has it")
+
+
+def _name(origin: Decoded) -> str:
+    return f"{origin['partition']}:{origin['offset']}:{origin['index']}"

@@ -1,0 +1,92 @@
+"""I12: time does not go back, and what one sender sends arrives in its order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from perdure_check.facts import Entry, Fact
+from perdure_check.live import COMMIT
+from perdure_check.payloads import first_value
+from perdure_check.rules.base import Rule, Watcher
+
+
+class TimeAndOrder(Rule):
+    """Recorded times and append times rise; commands are applied in the order of their offsets; signals of a run arrive in its order."""
+
+    invariant = "I12"
+    title = "time and order"
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._times: dict[int, int] = defaultdict(int)
+        self._stamps: dict[int, int] = defaultdict(int)
+        self._applied: dict[int, dict[str, int]] = defaultdict(dict)
+        self._last_message: dict[tuple[str, str], int] = {}
+        self._messages: set[tuple[str, int]] = set()
+        operations = self.context.options.operations or ()
+        self._numbered = {(one.workflow_id, one.signal, repr(one.input)): one for one in operations if one.sender and one.signal}
+        self._last_number: dict[tuple[str, str], int] = {}
+
+    def watches(self) -> Mapping[str, Watcher]:
+        """See Rule."""
+        return {"WorkflowExecutionSignaled": self._signaled}
+
+    def entry(self, entry: Entry) -> None:
+        """See Rule."""
+        if entry.timestamp_ms < self._stamps[entry.partition]:
+            sentence = f"the log took it at {entry.timestamp_ms}, and the one before at {self._stamps[entry.partition]}"
+            self.breaks(sentence, entry)
+        self._stamps[entry.partition] = entry.timestamp_ms
+        if entry.cause is not None:
+            return
+        if entry.time_ms < self._times[entry.partition] and entry.kind != "Claim":
+            self.breaks(f"its time is {entry.time_ms}, and that of a record before it {self._times[entry.partition]}", entry)
+        self._times[entry.partition] = max(self._times[entry.partition], entry.time_ms if entry.kind != "Claim" else 0)
+        if entry.kind == COMMIT:
+            self._commands(entry)
+
+    def _commands(self, entry: Entry) -> None:
+        """Above the watermark, and rising for each workflow id."""
+        offsets, body = entry.body["command_offsets"], entry.body
+        watermark = self.context.positions[entry.partition].watermark
+        if offsets and min(offsets) <= watermark:
+            self.breaks(f"it applies the command at {min(offsets)}, and the watermark has been at {watermark}", entry)
+        applied = self._applied[entry.partition]
+        for one in body["applied"]:
+            workflow_id = one["workflow_id"]
+            before = applied.get(workflow_id, -1)
+            if offsets and before >= min(offsets):
+                sentence = f"it applies the command at {min(offsets)} to {workflow_id!r} behind the one at {before}"
+                self.breaks(sentence, entry)
+            applied[workflow_id] = max(before, one["offset"])
+        if (watermark := body["watermark"]) is not None and len(applied) > 1000:
+            self._applied[entry.partition] = {name: offset for name, offset in applied.items() if offset > watermark}
+
+    def _signaled(self, fact: Fact) -> None:
+        source = fact.body["source"]
+        if source is not None:
+            pair = source["run_id"], fact.run.workflow_id
+            event_id, before = source["initiated_event_id"], self._last_message.get(pair, 0)
+            if event_id <= before:
+                sentence = f"the signal of event {event_id} of run {source['run_id']} arrives behind that of event {before}"
+                self.breaks(sentence, fact.entry, fact.run)
+            self._last_message[pair] = max(before, event_id)
+        if self._numbered:
+            self._numbered_signal(fact)
+
+    def _numbered_signal(self, fact: Fact) -> None:
+        sent = self._numbered.get((fact.run.workflow_id, fact.body["name"], repr(first_value(fact.body["input"]))))
+        if sent is None:
+            return
+        pair = sent.sender, fact.run.workflow_id
+        before = self._last_number.get(pair, -1)
+        if sent.number <= before:
+            sentence = f"signal {sent.number} of sender {sent.sender!r} arrives behind its signal {before}"
+            self.breaks(sentence, fact.entry, fact.run)
+        self._last_number[pair] = max(before, sent.number)
+
+    def finish(self) -> None:
+        """See Rule."""
+        numbered = f", {len(self._numbered)} numbered signals of clients" if self._numbered else "; clients' own numbers were not given"
+        self.detail = f"times, commands, and {len(self._last_message)} pairs of sending run and receiver{numbered}"

@@ -1,0 +1,44 @@
+"""Hands a simulated namespace to `perdure_check`, which reads it as it reads a real one."""
+
+from __future__ import annotations
+
+from perdure._log.memory import MemoryMedium
+from perdure._log.port import Record as PortRecord
+from perdure._log.port import TopicPartition
+from perdure_check.checker import check
+from perdure_check.context import Bank, Options
+from perdure_check.dump import Dump
+from perdure_check.log import Record
+from perdure_check.verdict import Report, State
+
+SIM_BANK = Bank("SimAccount", frozenset({"move"}), frozenset({"deposit"}))
+
+
+def dump(medium: MemoryMedium, namespace: str, deleted: dict[TopicPartition, list[PortRecord]] | None = None) -> Dump:
+    """All topics of a namespace; with `deleted`, as if nothing had ever been deleted."""
+    records: list[Record] = []
+    partitions: dict[str, int] = {}
+    starts: dict[TopicPartition, int] = {}
+    for topic in medium.names(f"{namespace}."):
+        partitions[topic] = medium.describe([topic])[topic].partitions
+        for partition in range(partitions[topic]):
+            start, end = medium.bounds(topic, partition)
+            before = (deleted or {}).get((topic, partition), [])
+            starts[topic, partition] = before[0].offset if before else start
+            found = [*before, *medium.read(topic, partition, start, end - start)]
+            records += [Record(r.topic, r.partition, r.offset, r.timestamp_ms, r.key, r.value, r.headers) for r in found]
+    return Dump(records, partitions, starts)
+
+
+def assert_nothing_broken(report: Report) -> None:
+    """Raise AssertionError with every witness if an invariant is broken."""
+    broken = [verdict for verdict in report.verdicts if verdict.state is State.BROKEN]
+    assert not broken, "\n".join(f"{v.invariant} {v.title}: {witness}" for v in broken for witness in v.witnesses)
+
+
+def check_medium(
+    medium: MemoryMedium, namespace: str, deleted: dict[TopicPartition, list[PortRecord]], *, quiescent: bool
+) -> tuple[Report, Report]:
+    """Reports of a reader of everything that there ever was, and of one of what is left."""
+    options = Options(quiescent=quiescent, bank=SIM_BANK)
+    return check(dump(medium, namespace, deleted), namespace, options), check(dump(medium, namespace), namespace, options)

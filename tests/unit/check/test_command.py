@@ -1,0 +1,132 @@
+"""`perdure-check` as its users run it: on a SQLite file that was written by real owners, on copies, and on what is no log."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit.checking import check_medium, dump
+from kit.scenarios import SCENARIOS
+from kit.world import NAMESPACE
+from perdure._log.port import Delivery
+from perdure._log.sqlite import SqliteLog
+from perdure_check.checker import check
+from perdure_check.dump import WithCopies, read_copies, write_copy
+from perdure_check.log import Unreadable
+from perdure_check.operations import read_operations
+from perdure_check.sqlite_log import SqliteLog as ReadOnly
+from perdure_schemas.topics import TopicSpec
+
+
+def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "perdure_check.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of a simulated namespace, written to a SQLite file through the product's adapter, in batches of different sizes."""
+    path = tmp_path_factory.mktemp("check") / "log.db"
+    world = SCENARIOS["transfers"]()
+    world.start()
+    world.run_until_done()
+    whole = dump(world.medium, NAMESPACE)
+    log = SqliteLog(path)
+    producer = log.producer(Delivery.PIPELINED)
+    for topic, count in whole.topics("").items():
+        log.create_topics([TopicSpec(topic, count)], 5_000)
+        for partition in range(count):
+            bounds = whole.bounds(topic, partition)
+            for number, record in enumerate(whole.read(topic, partition, bounds.start, bounds.end)):
+                producer.append(topic, partition, record.key, record.value, record.headers)
+                if number % 5 == 0:
+                    producer.flush(5_000)
+            producer.flush(5_000)
+    producer.close()
+    log.close()
+    return path
+
+
+def test_a_good_file_is_judged_and_left_as_it_is(file: Path) -> None:
+    before = file.read_bytes()
+    said = typed("--log", f"sqlite:///{file}", "--namespace", NAMESPACE, "--quiescent", "--bank", "SimAccount:move:deposit")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "nothing broken; 2 not checked (I7, I14)" in said.stdout
+    assert file.read_bytes() == before
+
+
+def test_the_verdicts_are_there_as_json(file: Path) -> None:
+    said = json.loads(typed("--log", f"sqlite:///{file}?namespace={NAMESPACE}", "--json").stdout)
+    assert not said["broken"]
+    assert [verdict["invariant"] for verdict in said["verdicts"]] == [f"I{number}" for number in range(1, 19)]
+    assert said["counts"]["live records"] > 20
+
+
+def test_a_broken_invariant_is_an_exit_code_with_a_witness(file: Path, tmp_path: Path) -> None:
+    operations = tmp_path / "operations"
+    operations.write_text('{"kind":"intent","id":"1","operation":"start","workflow_id":"x"}\n{"kind":"ok","id":"1","run_id":"nobody"}\n')
+    said = typed("--log", f"sqlite:///{file}", "--namespace", NAMESPACE, "--operations", str(operations))
+    assert said.returncode == 1
+    assert "start '1' of workflow 'x' was acknowledged, and is not in the log" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--log", "sqlite:///nowhere.db"), "there is no file nowhere.db"),
+        (("--log", "sqlite:///{file}", "--namespace", "other"), "there is no topic other.history"),
+        (("--log", "memory://x"), "no address of a log"),
+        (("--log", "sqlite:///{file}", "--namespace", NAMESPACE, "--operations", "nowhere"), "nowhere cannot be read"),
+        (("--log", "sqlite:///{file}", "--namespace", NAMESPACE, "--bank", "Account"), "the type of the accounts and the signal"),
+    ],
+)
+def test_what_cannot_be_read_is_said(file: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    said = typed(*(argument.format(file=file) for argument in arguments))
+    assert said.returncode == 2
+    assert sentence in said.stderr
+
+
+def test_another_database_is_no_log(tmp_path: Path) -> None:
+    (tmp_path / "other.db").write_bytes(b"")
+    with pytest.raises(Unreadable, match="is no log of Perdure"):
+        ReadOnly(tmp_path / "other.db")
+
+
+def test_a_damaged_batch_is_unreadable(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "damaged.db").write_bytes(file.read_bytes().replace(b"SimTransfer", b"SinTransfer"))
+    log = ReadOnly(tmp_path / "damaged.db")
+    try:
+        with pytest.raises(Unreadable, match="checksum"):
+            check(log, NAMESPACE)
+    finally:
+        log.close()
+
+
+def test_copies_are_joined_to_what_trimming_has_left(tmp_path: Path) -> None:
+    world = SCENARIOS["trimmed"]()
+    world.start()
+    world.run_until_done()
+    whole, left = check_medium(world.medium, NAMESPACE, world.medium.deleted, quiescent=True)
+    assert left.remarks
+    assert not whole.remarks
+    before = dump(world.medium, NAMESPACE, world.medium.deleted)
+    for (topic, partition), records in world.medium.deleted.items():
+        write_copy(tmp_path / "copy", before.read(topic, partition, 0, len(records)))
+    joined = check(WithCopies(dump(world.medium, NAMESPACE), read_copies([tmp_path / "copy"])), NAMESPACE)
+    assert not joined.remarks
+    assert joined.counts["history records"] == whole.counts["history records"] > left.counts["history records"]
+
+
+def test_the_record_of_operations_knows_what_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text(
+        '{"kind":"intent","id":"1","operation":"signal","workflow_id":"a","signal":"move","input":5}\n'
+        '{"kind":"ok","id":"1"}\n'
+        '{"kind":"intent","id":"2","operation":"signal","workflow_id":"a","signal":"move","input":6}\n'
+        '{"kind":"intent","id":"3","operation":"signal","workflow_id":"a","signal":"move","input":7}\n'
+        '{"kind":"fail","id":"3"}\n'
+        '{"kind":"ok","i'
+    )
+    found = read_operations([tmp_path / "one"])
+    assert [(one.operation_id, one.kind, one.input) for one in found] == [("1", "ok", 5), ("2", "unknown", 6), ("3", "fail", 7)]
