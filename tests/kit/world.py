@@ -1,7 +1,8 @@
 """A whole namespace in one thread: owner processes over a log in memory with a clock of its own, workers and clients from a script.
 
 Time moves only here. Owners are real Nodes with real workflow code; a worker answers each task, some of them twice; clients repeat what is
-not answered. `kit.promises` looks at every record as it lands, `check` asks for the rest of P1 to P8 of design.md 8.
+not answered. `kit.promises` looks at every record as it lands, `check` asks for the rest of P1 to P8 of design.md 8, and `perdure_check`
+reads the whole log once more, as it would that of a real namespace.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from kit.checking import assert_nothing_broken, check_medium
 from kit.ports import Port, PortCalls, StoresPort
 from kit.promises import Asked, Promises
 from kit.sim_workflows import REFUSED_AMOUNT, WORKFLOWS
@@ -347,6 +349,8 @@ class World:
         for name, stores in self.stores.items():
             for partition, store in stores.stores.items():
                 self._check_store(f"{name}'s store of partition {partition}", partition, store.opened())
+        for report in check_medium(self.medium, NAMESPACE, self.medium.deleted, quiescent=True):
+            assert_nothing_broken(report)
 
     def _check_money(self) -> None:
         deposits = [a for a in self.asked.values() if isinstance(a.command.body, SignalWorkflow) and a.command.body.name == "deposit"]
