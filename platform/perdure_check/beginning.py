@@ -5,14 +5,10 @@ It proves itself if, read from there, a live record names it as the log's start,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from perdure_check.agreement import Reader
 from perdure_check.avro import Decoded, Undecodable
 from perdure_check.context import Begin
-from perdure_check.facts import Entry, Fact, Run
-from perdure_check.fold import Fold
-from perdure_check.live import CHECKPOINT, LiveRule, Missing
-from perdure_check.log import Bounds, Record, Source
+from perdure_check.log import Bounds, Source
 from perdure_check.schemas import HISTORY, decoder
 
 
@@ -20,72 +16,33 @@ class NoBeginning(Exception):
     """The log does not begin at 0, and nowhere may it be begun: records were deleted otherwise than by trimming."""
 
 
-def find_beginning(source: Source, topic: str, partition: int, bounds: Bounds, end: int) -> Begin:
+def find_beginning(source: Source, topic: str, partition: int, bounds: Bounds) -> Begin:
     """The newest place at which this history may be begun. Raises NoBeginning."""
     if bounds.start == 0:
         return Begin()
-    named: set[int] = set()
-    for _, body in _decoded(source.read(topic, partition, bounds.start, end)):
-        if body is not None and body.get("start", -1) >= bounds.start:
-            named.add(body["start"])
-    for offset in sorted(named, reverse=True):
-        checkpoint = _proven(source, topic, partition, offset, end)
-        if checkpoint is not None:
-            return Begin(offset, checkpoint)
-    tried = f"of {len(named)} that are named as its start, none proves itself" if named else "no record names a start"
-    raise NoBeginning(f"{topic}[{partition}] begins at offset {bounds.start}, and may be begun nowhere: {tried}")
+    why = "no record names a start"
+    for offset in sorted(_named(source, topic, partition, bounds), reverse=True):
+        reader = Reader(partition, offset)
+        reader.read(source, topic, bounds.end, until_named=True)
+        if not reader.failure and reader.named >= offset:
+            return Begin(offset, _at(source, topic, partition, offset))
+        why = f"that named at {offset} does not prove itself: {reader.failure or 'no live record names it'}"
+    raise NoBeginning(f"{topic}[{partition}] begins at offset {bounds.start}, and may be begun nowhere: {why}")
 
 
-def _proven(source: Source, topic: str, partition: int, begin: int, end: int) -> Decoded | None:
-    rule = first = None
-    proof = _Proof()
-    fold = Fold(partition, proof, is_partial=True)
-    for record, body in _decoded(source.read(topic, partition, begin, end)):
-        if body is None:
-            return None
-        if rule is None:
-            if record.offset != begin or body["@kind"] != CHECKPOINT or body["part"] != 1:
-                return None
-            rule, first = LiveRule.before(body), body
+def _named(source: Source, topic: str, partition: int, bounds: Bounds) -> set[int]:
+    """The offsets that checkpoints, live or dead, name as the start, as far as they are there."""
+    named = set()
+    for record in source.read(topic, partition, bounds.start, bounds.end):
         try:
-            cause = rule.judge(body)
-        except Missing:
-            return None
-        if cause is not None:
-            continue
-        entry = Entry(partition, record.offset, record.timestamp_ms, body["@kind"], body, None)
-        fold.take(entry)
-        if proof.failed:
-            return None
-        if body.get("start", -1) >= begin:
-            return first
-    return None
-
-
-def _decoded(records: Iterator[Record]) -> Iterator[tuple[Record, Decoded | None]]:
-    decode = decoder(HISTORY).decode
-    for record in records:
-        try:
-            yield record, decode(record.value)
+            start = decoder(HISTORY).decode(record.value).get("start", -1)
         except Undecodable:
-            yield record, None
+            continue  # whoever reads on from the beginning finds it
+        if start >= bounds.start:
+            named.add(start)
+    return named
 
 
-class _Proof:
-    """A listener that only remembers that something did not fit."""
-
-    def __init__(self) -> None:
-        self.failed = False
-
-    def event(self, fact: Fact) -> None:
-        """Nothing to see."""
-
-    def forgotten(self, run: Run, entry: Entry) -> None:
-        """Nothing to see."""
-
-    def effects(self, entry: Entry, transitions: list[tuple[Run | None, Decoded]]) -> None:
-        """Nothing to see."""
-
-    def problem(self, invariant: str, sentence: str, entry: Entry, run: Run | None) -> None:  # noqa: ARG002 - a Listener's signature
-        """It is no beginning."""
-        self.failed = True
+def _at(source: Source, topic: str, partition: int, offset: int) -> Decoded:
+    (record,) = source.read(topic, partition, offset, offset + 1)
+    return decoder(HISTORY).decode(record.value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
+from perdure_check.agreement import Reader, differences
 from perdure_check.avro import KIND, Decoded, Undecodable
 from perdure_check.beginning import NoBeginning, find_beginning
 from perdure_check.context import Begin, Context, Options, Settled
@@ -22,6 +23,9 @@ from perdure_check.rules import make_rules
 from perdure_check.rules.base import Rule, Watcher
 from perdure_check.schemas import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, TASKS, decoder
 from perdure_check.verdict import Report, Witness
+
+STARTS_MAX = 3
+"""Starts of one history from which it is read again; the newest ones."""
 
 
 def check(source: Source, namespace: str, options: Options | None = None) -> Report:
@@ -90,14 +94,13 @@ class _Check:
         bounds = context.bounds[topic, partition]
         context.positions[partition] = Positions()
         try:
-            begin = find_beginning(self._source, topic, partition, bounds, bounds.end)
+            begin = find_beginning(self._source, topic, partition, bounds)
         except NoBeginning as error:
             context.begins[partition] = Begin(bounds.start)
             self._stop(partition, bounds.start, str(error))
             return
         context.begins[partition] = begin
-        is_partial = begin.checkpoint is not None
-        fold = Fold(partition, self, is_partial=is_partial)
+        fold = Fold(partition, self, begin.offset if begin.checkpoint is not None else 0)
         rule = LiveRule.before(begin.checkpoint) if begin.checkpoint is not None else LiveRule()
         decode = decoder(HISTORY).decode
         for record in self._source.read(topic, partition, begin.offset, bounds.end):
@@ -119,6 +122,19 @@ class _Check:
         context.counts["open runs"] += sum(run.is_open for run in fold.runs.values())
         for ended in self._rules:
             ended.partition_read(fold)
+        if partition not in context.stopped:
+            self._read_again(topic, fold, rule)
+
+    def _read_again(self, topic: str, fold: Fold, rule: LiveRule) -> None:
+        """Other readers may begin where a live record says so: they must come to the same."""
+        context, state = self._context, self._by_invariant["I6"]
+        end = context.bounds[topic, fold.partition].end
+        for start in sorted(context.starts[fold.partition], reverse=True)[:STARTS_MAX]:
+            context.counts["starts compared"] += 1
+            reader = Reader(fold.partition, start)
+            reader.read(self._source, topic, end)
+            for difference in differences(reader, fold, context.positions[fold.partition], rule):
+                state.witness(Witness(f"a reader that begins there comes to something else: {difference}", fold.partition, (start,)))
 
     def _stop(self, partition: int, offset: int, why: str) -> None:
         self._context.stopped[partition] = why
@@ -132,6 +148,8 @@ class _Check:
         if entry.cause is not None:
             return
         counts[f"live {entry.kind}"] += 1
+        if (start := entry.body.get("start", -1)) > self._context.begins[entry.partition].offset:
+            self._context.starts[entry.partition].add(start)
         if entry.kind == COMMIT or entry.kind == CHECKPOINT:
             self._settle(entry)
         fold.take(entry)

@@ -17,7 +17,7 @@ from typing import Any
 from perdure_check.address import open_source
 from perdure_check.checker import check
 from perdure_check.context import CLOCK_BOUND_MS, Bank, Options
-from perdure_check.dump import WithCopies, read_copies
+from perdure_check.dump import WithCopies, keep, read_copies
 from perdure_check.log import Source, Unreadable
 from perdure_check.operations import read_operations
 from perdure_check.verdict import Report, State
@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     chosen = _parser().parse_args(arguments)
     try:
+        if chosen.copy_to is not None:
+            print(f"{_keep(chosen)} records added to {chosen.copy_to}")
+            return HOLDS
         report = _check(chosen)
     except Unreadable as error:
         print(f"perdure-check: {error}", file=sys.stderr)
@@ -54,16 +57,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--operations", action="append", type=Path, default=[], metavar="FILE", help="what drivers asked and were told")
     parser.add_argument("--copy", action="append", type=Path, default=[], metavar="FILE", help="records copied before they were deleted")
+    parser.add_argument("--copy-to", type=Path, metavar="FILE", help="add histories and commands to this copy, and check nothing")
     parser.add_argument("--bank", metavar="TYPE:SIGNAL[:DEPOSIT]", help="account workflows whose balances are to be summed")
+    parser.add_argument("--bank-total", type=int, help="what they must hold together (with --quiescent)")
     parser.add_argument("--clock-bound-ms", type=int, default=CLOCK_BOUND_MS, help="how far owners' clocks may be from the log's")
     return parser
+
+
+def _keep(chosen: Any) -> int:
+    source, named = open_source(chosen.log)
+    try:
+        return keep(source, chosen.namespace or named or "default", chosen.copy_to)
+    finally:
+        source.close()
 
 
 def _check(chosen: Any) -> Report:
     options = Options(
         quiescent=chosen.quiescent,
         operations=read_operations(chosen.operations) if chosen.operations else None,
-        bank=_bank(chosen.bank) if chosen.bank else None,
+        bank=_bank(chosen.bank, chosen.bank_total) if chosen.bank else None,
         clock_bound_ms=chosen.clock_bound_ms,
         may_stay_open=chosen.may_stay_open,
     )
@@ -77,12 +90,12 @@ def _check(chosen: Any) -> Report:
         source.close()
 
 
-def _bank(text: str) -> Bank:
+def _bank(text: str, total: int | None) -> Bank:
     account_type, _, signals = text.partition(":")
     move, _, deposit = signals.partition(":")
     if not account_type or not move:
         raise Unreadable(f"--bank {text!r}: the type of the accounts and the signal that moves money were expected, as in Account:move")
-    return Bank(account_type, frozenset({move}), frozenset({deposit} if deposit else ()))
+    return Bank(account_type, frozenset({move}), frozenset({deposit} if deposit else ()), total)
 
 
 def table(report: Report) -> list[str]:

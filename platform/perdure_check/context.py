@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from perdure_check.avro import Decoded
@@ -17,11 +17,15 @@ CLOCK_BOUND_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """Workflows that keep a balance. `moves` are signals between accounts, `deposits` those from outside; the first input is the amount."""
+    """Workflows that keep a balance. `moves` are signals between accounts, `deposits` those from outside; the first input is the amount.
+
+    `total` is what all of them must hold together once all is quiet; None if nobody knows.
+    """
 
     account_type: str
     moves: frozenset[str]
     deposits: frozenset[str] = frozenset()
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Context:
     topic_partitions: dict[str, int] = field(default_factory=dict)
     stopped: dict[int, str] = field(default_factory=dict)
     """Partitions whose history could not be read to its end, and why."""
+    starts: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Where live records say that a history may begin, behind the place where it was begun here."""
     positions: dict[int, Positions] = field(default_factory=dict)
     """Behind the last record told, before the next."""
     expected: Expected = field(default_factory=Expected)

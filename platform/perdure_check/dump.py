@@ -74,6 +74,20 @@ class WithCopies:
         self._source.close()
 
 
+def keep(source: Source, namespace: str, place: Path) -> int:
+    """Add to a copy what is there of the histories and commands, and not yet in it; how many records. Raises Unreadable."""
+    known = read_copies([place]) if place.exists() else Dump(())
+    added = 0
+    for kind in ("history", "commands"):
+        topic = f"{namespace}.{kind}"
+        for partition in range(source.topics(topic).get(topic, 0)):
+            bounds = source.bounds(topic, partition)
+            records = list(source.read(topic, partition, max(bounds.start, known.bounds(topic, partition).end), bounds.end))
+            write_copy(place, records)
+            added += len(records)
+    return added
+
+
 def write_copy(place: Path, records: Iterable[Record]) -> None:
     """Add records to a copy."""
     with place.open("a", encoding="utf-8") as file:

@@ -57,12 +57,13 @@ class Listener(Protocol):
 
 
 class Fold:
-    """One partition's runs. `is_partial`: reading began at a checkpoint of a trimmed log."""
+    """One partition's runs. `begun_at`: the checkpoint at which reading began, where that was not the beginning of the log."""
 
-    def __init__(self, partition: int, listener: Listener, *, is_partial: bool) -> None:
+    def __init__(self, partition: int, listener: Listener, begun_at: int = 0) -> None:
         self.partition = partition
         self._listener = listener
-        self._is_partial = is_partial
+        self._begun_at = begun_at
+        self._is_partial = begun_at > 0
         self._parts: list[Decoded] = []
         self.runs: dict[Name, Run] = {}
         self.open: dict[str, str] = {}
@@ -77,7 +78,7 @@ class Fold:
                 self._carried(entry)
             case kind if kind == FORGET:
                 self._forget(entry)
-            case kind if kind == CHECKPOINT and self._is_partial and entry.body["start"] >= 0 and self.skipped:
+            case kind if kind == CHECKPOINT and self.skipped and entry.body["start"] >= self._begun_at:
                 workflow_id, run_id = min(self.skipped)
                 sentence = f"the log may begin at {entry.body['start']}, it says, but run {run_id} of {workflow_id!r} was not carried"
                 self._listener.problem("I6", sentence, entry, None)

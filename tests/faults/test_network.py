@@ -111,7 +111,7 @@ def test_a_client_cut_off_is_told_unknown_and_the_same_request_id_makes_one_run(
     row.injected(rule.hits + proxy.refused)
     proxy.heal()
     bank.finish(load, transfers)
-    assert bank.phases()["unknown"] > 0, "no client was ever told that an outcome is unknown"
+    assert bank.told()["unknown"] > 0, "no client was ever told that an outcome is unknown"
 
 
 @pytest.mark.parametrize("who", ["worker", "client", "owner"])

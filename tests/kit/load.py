@@ -24,6 +24,8 @@ class Workload(Protocol):
     """A module of `kit.workloads`."""
 
     registry: Registry
+    check_options: tuple[str, ...]
+    """What `perdure-check` is to know about it."""
 
     async def prepare(self, client: Client) -> None:
         """Make what all items need; again in each process that drives."""

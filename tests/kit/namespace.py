@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,16 +17,17 @@ from typing import TypeVar
 
 from kit.failpoints import LOG_VARIABLE, VARIABLE
 from kit.load import workload
-from kit.operations import count_phases
+from kit.operations import count_kinds
 from kit.proxy import Proxy
 from perdure._log.address import open_log
 from perdure._log.port import Log
 from perdure.client import Client
-from perdure_platform.ops.verify import Folded, fold_partition
+from perdure_platform.ops.verify import Folded, TrimmedMeanwhile, fold_partition
 from perdure_platform.store.memory import MemoryStores
 
 TESTS = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-m", "perdure_platform.cli.app")
+FOLD_TRIES = 20
 FAULTY = (sys.executable, "-m", "kit.faulty")
 
 T = TypeVar("T")
@@ -154,9 +156,9 @@ class Namespace:
                     self._done.add(int(line.split()[1]))
         return self._done
 
-    def phases(self) -> Counter[str]:
+    def told(self) -> Counter[str]:
         """How many operations were intended, came to an outcome, or are unknown."""
-        return count_phases(self.operations)
+        return count_kinds(self.operations)
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
         """Wait for a condition; what all processes said is shown if it does not come."""
@@ -216,7 +218,7 @@ class Namespace:
         self.check(count)
 
     def check(self, count: int) -> None:
-        """The workload's own account is right, and each owner's rows are what the log says."""
+        """The workload's own account is right, each owner's rows are what the log says, and so says who shares no code."""
 
         async def check() -> None:
             async with await Client.connect(self.url) as client:
@@ -228,6 +230,21 @@ class Namespace:
             error.add_note(self.outputs())
             raise
         self.verify()
+        self.check_independently()
+
+    def check_independently(self, seconds: float = 60) -> None:
+        """Let `perdure-check` read the log. What has not come to rest yet looks broken to it, so it is given the time for that."""
+        command = [sys.executable, "-m", "perdure_check.cli", "--log", self.url, "--quiescent", *workload(self.workload).check_options]
+        if self.operations.exists():
+            command.append(f"--operations={self.operations}")
+        deadline = time.monotonic() + seconds
+        while True:
+            said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+            if said.returncode == 0:
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"perdure-check: {said.returncode}\n{said.stdout}\n{said.stderr}\n{self.outputs()}")
+            time.sleep(0.5)
 
     def verify(self) -> None:
         """Fold every partition from the log and compare with what its owner has."""
@@ -235,7 +252,16 @@ class Namespace:
 
     def fold(self) -> list[Folded]:
         """Every partition folded from the log, in memory."""
-        return self.with_log(lambda log, name, count: [fold_partition(log, name, partition, MemoryStores()) for partition in range(count)])
+        return self.with_log(lambda log, name, count: [_folded(log, name, partition) for partition in range(count)])
+
+
+def _folded(log: Log, name: str, partition: int) -> Folded:
+    """Fold a partition whose owner may be trimming it."""
+    for _ in range(FOLD_TRIES):
+        with contextlib.suppress(TrimmedMeanwhile):
+            return fold_partition(log, name, partition, MemoryStores())
+        time.sleep(0.2)
+    raise AssertionError(f"partition {partition} was trimmed {FOLD_TRIES} times while it was read")
 
 
 def kill(process: Process) -> None:

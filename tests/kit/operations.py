@@ -1,6 +1,6 @@
-"""What a driver asked and was told, as JSON lines that survive its death: the record that histories are checked against.
+"""What a driver asked and was told, as JSON lines that survive its death: the record that `perdure_check.operations` describes.
 
-    {"id": …, "operation": "start", "workflow_id": …, "request_id": …, "phase": "intent" | "ok" | "fail" | "unknown", "time_ms": …}
+    {"id": …, "operation": "start", "workflow_id": …, "request_id": …, "kind": "intent" | "ok" | "fail" | "unknown", "time_ms": …}
 
 `intent` stands before the call, and each line is on the disk before the driver goes on. Several processes may append to one file. An
 operation without an outcome, or with `unknown` alone, happened once or not at all.
@@ -31,14 +31,14 @@ class Operations:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def write(self, phase: str, operation: str, workflow_id: str, request_id: str) -> None:
+    def write(self, kind: str, operation: str, workflow_id: str, request_id: str) -> None:
         """One line."""
         line = {
             "id": f"{operation}/{workflow_id}/{request_id}",
             "operation": operation,
             "workflow_id": workflow_id,
             "request_id": request_id,
-            "phase": phase,
+            "kind": kind,
             "time_ms": time.time_ns() // 1_000_000,
         }
         os.write(self._file, json.dumps(line).encode() + b"\n")
@@ -62,7 +62,7 @@ class Operations:
                 return answer
 
 
-def count_phases(path: Path) -> Counter[str]:
-    """How many lines there are of each phase."""
+def count_kinds(path: Path) -> Counter[str]:
+    """How many lines there are of each kind."""
     text = path.read_bytes() if path.exists() else b""
-    return Counter({phase: text.count(b'"phase": "%s"' % phase.encode()) for phase in ("intent", "ok", "fail", "unknown")})
+    return Counter({kind: text.count(b'"kind": "%s"' % kind.encode()) for kind in ("intent", "ok", "fail", "unknown")})

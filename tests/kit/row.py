@@ -42,13 +42,13 @@ class Row:
     @contextmanager
     def fault(self, namespace: Namespace) -> Iterator[None]:
         """While the fault is there; counts the operations that succeed meanwhile."""
-        before = namespace.phases()["ok"]
+        before = namespace.told()["ok"]
         yield
-        self.during += namespace.phases()["ok"] - before
+        self.during += namespace.told()["ok"] - before
 
     def count(self, namespace: Namespace) -> None:
         """Take over what the drivers have recorded."""
-        phases = namespace.phases()
+        phases = namespace.told()
         self.ok += phases["ok"]
         self.unknown += phases["unknown"]
 

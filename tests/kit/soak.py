@@ -308,7 +308,7 @@ def main() -> int:
     growing = grows(slopes)
     if verdict == "passed" and growing and arguments.minutes >= JUDGED_FROM_MINUTES:
         verdict, failure = "failed", "; ".join(growing)
-    phases = namespace.phases()
+    phases = namespace.told()
     report = {
         "verdict": verdict,
         "failure": failure,

@@ -18,8 +18,6 @@ class StateIsFold(Rule):
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._missing_requests: set[tuple[str, str]] = set()
         self._checkpoints = 0
-        self.starts = 0
-        """Starts from which the log was read again, and compared; the checker counts them here."""
 
     def entry(self, entry: Entry) -> None:
         """See Rule."""
@@ -53,6 +51,7 @@ class StateIsFold(Rule):
 
     def finish(self) -> None:
         """See Rule."""
-        self.detail = f"{self._checkpoints} checkpoints and all carried runs are what the log made; read again from {self.starts} starts"
+        starts = self.context.counts["starts compared"]
+        self.detail = f"{self._checkpoints} checkpoints and all carried runs are what the log made; read again from {starts} starts"
         if self.context.options.summaries is None:
             self.detail += "; no exported summaries were given, and owners' stores are compared by `perdure partition verify`"

@@ -38,6 +38,7 @@ class Work:
 
 
 registry = Registry(task_queue="work", workflows=[Work], activities=[work])
+check_options: tuple[str, ...] = ()
 
 
 async def prepare(client: Client) -> None:

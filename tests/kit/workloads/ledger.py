@@ -45,6 +45,7 @@ class Charge:
 
 
 registry = Registry(task_queue="work", workflows=[Charge], activities=[charge])
+check_options: tuple[str, ...] = ()
 
 
 async def prepare(client: Client) -> None:

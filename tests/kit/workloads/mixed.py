@@ -22,6 +22,7 @@ registry = Registry(
     workflows=[one for part in PARTS for one in part.registry.workflows],
     activities=[one for part in PARTS for one in part.registry.activities],
 )
+check_options = bank.check_options
 
 
 def below(part: int, number: int) -> int:

@@ -42,6 +42,7 @@ class Inbox:
 
 
 registry = Registry(task_queue="work", workflows=[Inbox], activities=[])
+check_options: tuple[str, ...] = ()
 
 
 async def prepare(client: Client) -> None:

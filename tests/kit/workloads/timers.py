@@ -32,6 +32,7 @@ class Timers:
 
 
 registry = Registry(task_queue="work", workflows=[Timers], activities=[])
+check_options: tuple[str, ...] = ()
 
 
 async def prepare(client: Client) -> None:

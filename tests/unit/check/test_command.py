@@ -119,6 +119,22 @@ def test_copies_are_joined_to_what_trimming_has_left(tmp_path: Path) -> None:
     assert joined.counts["history records"] == whole.counts["history records"] > left.counts["history records"]
 
 
+def test_a_copy_is_kept_and_goes_on_where_it_was(file: Path, tmp_path: Path) -> None:
+    arguments = ("--log", f"sqlite:///{file}", "--namespace", NAMESPACE, "--copy-to", str(tmp_path / "copy"))
+    first, second = typed(*arguments), typed(*arguments)
+    assert int(first.stdout.split()[0]) > 50
+    assert int(second.stdout.split()[0]) == 0
+    log = ReadOnly(file)
+    try:
+        kept = read_copies([tmp_path / "copy"])
+        for topic, count in kept.topics("").items():
+            for partition in range(count):
+                end = log.bounds(topic, partition).end
+                assert list(kept.read(topic, partition, 0, end)) == list(log.read(topic, partition, 0, end))
+    finally:
+        log.close()
+
+
 def test_the_record_of_operations_knows_what_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "one").write_text(
         '{"kind":"intent","id":"1","operation":"signal","workflow_id":"a","signal":"move","input":5}\n'

@@ -193,6 +193,11 @@ def a_checkpoint_without_requests(log: Forged) -> object:
     return log.change(HISTORY, lambda r: replace(r, requests=()) if isinstance(r, Checkpoint) else r)
 
 
+@breaks("I6", "trimmed")
+def a_run_of_which_not_every_part_was_carried(log: Forged) -> object:
+    return log.change(HISTORY, lambda r: replace(r, parts=r.parts + 1) if isinstance(r, Carried) else r, count=99)
+
+
 @breaks("I8", "signals_and_timers")
 def a_run_whose_code_has_not_seen_its_input(log: Forged) -> object:
     def asleep(one: Transition) -> Transition:
