@@ -6,6 +6,7 @@ read of the histories, and what they ask for must be there afterwards. So a name
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
@@ -17,29 +18,44 @@ from perdure_check.effects import signature_of
 from perdure_check.facts import Arrived, Entry, Fact, Run
 from perdure_check.fold import KNOWN_EVENTS, KNOWN_NOTES, Fold
 from perdure_check.live import CHECKPOINT, CLAIM, COMMIT, LiveRule, Missing
-from perdure_check.log import Bounds, Place, Record, Source, Unreadable
+from perdure_check.log import Bounds, Place, Record, Source, Trimmed, Unreadable
 from perdure_check.positions import Positions
 from perdure_check.rules import make_rules
 from perdure_check.rules.base import Rule, Watcher
 from perdure_check.schemas import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, TASKS, decoder
+from perdure_check.spool import Spooled
 from perdure_check.verdict import Report, Witness
+
+ATTEMPTS_MAX = 10
+"""A partition may be trimmed while it is read; then all is read again."""
 
 STARTS_MAX = 3
 """Starts of one history from which it is read again; the newest ones."""
 
 
 def check(source: Source, namespace: str, options: Options | None = None) -> Report:
-    """Check one namespace. Raises Unreadable."""
+    """Check one namespace. Raises Unreadable; Trimmed if records were deleted under this reader again and again."""
+    for _ in range(ATTEMPTS_MAX - 1):
+        with contextlib.suppress(Trimmed):
+            return _check_once(source, namespace, options)
+    return _check_once(source, namespace, options)
+
+
+def _check_once(source: Source, namespace: str, options: Options | None) -> Report:
     topics = source.topics(f"{namespace}.")
     history = f"{namespace}.history"
     if history not in topics:
         raise Unreadable(f"there is no topic {history}; is {namespace!r} the right namespace?")
     context = Context(namespace, topics[history], options or Options(), topic_partitions=topics)
-    return _Check(source, context).run()
+    spooled = Spooled(source)
+    try:
+        return _Check(spooled, context).run()
+    finally:
+        spooled.close()
 
 
 class _Check:
-    def __init__(self, source: Source, context: Context) -> None:
+    def __init__(self, source: Spooled, context: Context) -> None:
         self._source = source
         self._context = context
         self._rules = make_rules(context)
@@ -57,10 +73,14 @@ class _Check:
         history = f"{context.namespace}.history"
         others = [name for name in sorted(context.topic_partitions) if name != history]
         before = self._bounds(others)
-        context.bounds = self._bounds([history])
-        context.bounds.update({place: Bounds(after.start, after.end) for place, after in self._bounds(others).items()})
+        # What one history says below its first end rests on nothing that is not read of the others.
+        context.first_ends = {partition: bounds.end for (_, partition), bounds in self._bounds([history]).items()}
         for partition in range(context.partitions):
+            context.bounds[history, partition] = bounds = self._source.bounds(history, partition)
+            if bounds.start > 0:
+                self._source.spool(history, partition, bounds)
             self._history(history, partition)
+        context.bounds.update(self._bounds(others))
         prefix = f"{context.namespace}."
         kinds = {f"{prefix}commands": (COMMANDS, "command"), f"{prefix}replies": (REPLIES, "reply")}
         kinds[f"{prefix}dead-letters"] = (DEAD_LETTERS, "dead_letter")
@@ -77,6 +97,15 @@ class _Check:
     def _bounds(self, topics: Iterable[str]) -> dict[Place, Bounds]:
         places = [(topic, partition) for topic in topics for partition in range(self._context.topic_partitions.get(topic, 0))]
         return {place: self._source.bounds(*place) for place in places}
+
+    def _bounds_now(self, topic: str, partition: int) -> Bounds:
+        """Where a partition begins by now, and the end that was looked up before. Raises Trimmed."""
+        end = self._context.bounds[topic, partition].end
+        start = self._source.bounds(topic, partition).start
+        if start > end:
+            raise Trimmed(f"{topic}[{partition}] begins at {start} by now, and ended at {end} when it was looked at first")
+        self._context.bounds[topic, partition] = Bounds(start, end)
+        return self._context.bounds[topic, partition]
 
     def _remarks(self) -> Iterable[str]:
         for partition, begin in sorted(self._context.begins.items()):
@@ -191,6 +220,8 @@ class _Check:
     def effects(self, entry: Entry, transitions: list[tuple[Run | None, Decoded]]) -> None:
         """From the fold."""
         self._context.expected.derive(entry, transitions)
+        if any(run is None for run, _ in transitions):
+            self._context.unseen[entry.partition].update(entry.body["command_offsets"])
 
     def problem(self, invariant: str, sentence: str, entry: Entry, run: Run | None) -> None:
         """From the fold."""
@@ -201,7 +232,7 @@ class _Check:
     def _topic(self, topic: str, schema: str, told: list[Callable[[Arrived], None]], before: dict[Place, Bounds]) -> None:
         decode = decoder(schema).decode
         for partition in range(self._context.topic_partitions[topic]):
-            bounds = self._context.bounds[topic, partition]
+            bounds = self._bounds_now(topic, partition)
             first_end = before[topic, partition].end
             for record in self._source.read(topic, partition, bounds.start, bounds.end):
                 self._context.counts[f"{schema} records"] += 1

@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--copy", action="append", type=Path, default=[], metavar="FILE", help="records copied before they were deleted")
     parser.add_argument("--copy-to", type=Path, metavar="FILE", help="add histories and commands to this copy, and check nothing")
     parser.add_argument("--bank", metavar="TYPE:SIGNAL[:DEPOSIT]", help="account workflows whose balances are to be summed")
+    parser.add_argument("--bank-query", default="", metavar="QUERY[.FIELD]", help="tells how many movements an account has seen")
     parser.add_argument("--bank-total", type=int, help="what they must hold together (with --quiescent)")
     parser.add_argument("--clock-bound-ms", type=int, default=CLOCK_BOUND_MS, help="how far owners' clocks may be from the log's")
     return parser
@@ -76,7 +77,7 @@ def _check(chosen: Any) -> Report:
     options = Options(
         quiescent=chosen.quiescent,
         operations=read_operations(chosen.operations) if chosen.operations else None,
-        bank=_bank(chosen.bank, chosen.bank_total) if chosen.bank else None,
+        bank=_bank(chosen) if chosen.bank else None,
         clock_bound_ms=chosen.clock_bound_ms,
         may_stay_open=chosen.may_stay_open,
     )
@@ -90,12 +91,13 @@ def _check(chosen: Any) -> Report:
         source.close()
 
 
-def _bank(text: str, total: int | None) -> Bank:
+def _bank(chosen: Any) -> Bank:
+    text: str = chosen.bank
     account_type, _, signals = text.partition(":")
     move, _, deposit = signals.partition(":")
     if not account_type or not move:
         raise Unreadable(f"--bank {text!r}: the type of the accounts and the signal that moves money were expected, as in Account:move")
-    return Bank(account_type, frozenset({move}), frozenset({deposit} if deposit else ()), total)
+    return Bank(account_type, frozenset({move}), frozenset({deposit} if deposit else ()), chosen.bank_total, chosen.bank_query)
 
 
 def table(report: Report) -> list[str]:

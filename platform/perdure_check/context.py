@@ -26,6 +26,10 @@ class Bank:
     moves: frozenset[str]
     deposits: frozenset[str] = frozenset()
     total: int | None = None
+    query: str = ""
+    """Name of a query that tells how many movements an account has seen: QUERY, or QUERY.FIELD of the object that it gives."""
+    counted: frozenset[str] = frozenset()
+    """The signals that it counts; all of the above if empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,10 @@ class Context:
     topic_partitions: dict[str, int] = field(default_factory=dict)
     stopped: dict[int, str] = field(default_factory=dict)
     """Partitions whose history could not be read to its end, and why."""
+    first_ends: dict[int, int] = field(default_factory=dict)
+    """Where histories ended when they were looked up first, all of them before any was read."""
+    unseen: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Offsets of commands that were applied to runs from before the place where reading began, which may never have been carried."""
     starts: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     """Where live records say that a history may begin, behind the place where it was begun here."""
     positions: dict[int, Positions] = field(default_factory=dict)

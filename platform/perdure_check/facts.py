@@ -11,7 +11,10 @@ from perdure_check.log import Record
 
 @dataclass(slots=True)
 class Activity:
-    """An activity that has not closed. `attempt` is the one that is out, or waits until `retry_at_ms` (0: it is out)."""
+    """An activity that has not closed. `attempt` is the one that is out, or waits until `retry_at_ms` (0: it is out).
+
+    `start_ms` is when the attempt was announced; 0 if it was not.
+    """
 
     scheduled_ms: int
     options: Decoded
@@ -19,12 +22,16 @@ class Activity:
     retry_at_ms: int = 0
     started_event_id: int = 0
     heartbeat_counter: int = 0
-    was_parked: bool = False
+    dispatched_ms: int = 0
+    start_ms: int = 0
 
 
 @dataclass(slots=True)
 class Run:
-    """A run, folded from its events. `chain` is a digest of all its transitions with their times, in order."""
+    """A run, folded from its events. `started` is its first one, without payloads.
+
+    `chain` is a digest of all its transitions with their times, in order.
+    """
 
     workflow_id: str
     run_id: str

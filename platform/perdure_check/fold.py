@@ -18,6 +18,9 @@ Name = tuple[str, str]
 """A workflow id and a run id."""
 
 STARTED, CONTINUED = "WorkflowExecutionStarted", "WorkflowExecutionContinuedAsNew"
+_BULKY = frozenset({"input", "header", "memo", "search_attributes", "continued_failure"})
+"""Fields of a run's first event that are not kept: all runs of a partition are in memory at a time, and their payloads are not."""
+
 CLOSES = frozenset(
     {
         "WorkflowExecutionCompleted",
@@ -116,7 +119,7 @@ class Fold:
     def _begin(self, entry: Entry, transition: Decoded, began_at: int, time_ms: int) -> Run:
         name = transition["workflow_id"], transition["run_id"]
         first: Decoded = transition["inbound"][0] if transition["inbound"] else {KIND: ""}
-        run = Run(*name, self.partition, began_at, time_ms, first)
+        run = Run(*name, self.partition, began_at, time_ms, {field: value for field, value in first.items() if field not in _BULKY})
         if first[KIND] != STARTED:
             self._listener.problem("I3", f"its first event is {first[KIND] or 'none'}, not {STARTED}", entry, run)
             run.started = {KIND: STARTED, "waiter": None, "workflow_type": "", "first_activation_delay_ms": 0, "continued_run_id": ""}
@@ -150,7 +153,7 @@ class Fold:
         for note in notes:
             same = closed if closed is not None else frozenset({note.get("scheduled_event_id", 0)})
             self._tell(entry, run, 0, note, time_ms, carried, same)
-            _apply_note(run, note)
+            _apply_note(run, note, time_ms)
         run.transitions += 1
 
     def _tell(
@@ -247,7 +250,7 @@ def _apply_event(run: Run, event: Decoded, time_ms: int) -> None:
 
 
 def _scheduled(run: Run, event_id: int, event: Decoded, time_ms: int) -> None:
-    run.activities[event_id] = Activity(time_ms, event)
+    run.activities[event_id] = Activity(time_ms, event, dispatched_ms=time_ms)
 
 
 def _started(run: Run, event_id: int, event: Decoded, _time_ms: int) -> None:
@@ -314,7 +317,7 @@ KNOWN_NOTES = frozenset(
 """A test compares both with the schemas, so that a new kind is not passed over in silence."""
 
 
-def _apply_note(run: Run, note: Decoded) -> None:
+def _apply_note(run: Run, note: Decoded, time_ms: int) -> None:
     kind = note[KIND]
     if kind == "ActivationFailed":
         run.blocked = run.is_open
@@ -325,13 +328,15 @@ def _apply_note(run: Run, note: Decoded) -> None:
     match kind:
         case "ActivityAttemptFailed":
             activity.attempt, activity.retry_at_ms = note["attempt"] + 1, max(1, note["retry_at_ms"])
-            activity.heartbeat_counter, activity.was_parked = 0, False
+            activity.heartbeat_counter = activity.start_ms = 0
         case "ActivityAttemptDispatched":
-            activity.retry_at_ms = 0
+            activity.retry_at_ms, activity.dispatched_ms, activity.start_ms = 0, time_ms, 0
         case "ActivityTaskParked":
-            activity.retry_at_ms, activity.was_parked = max(1, note["retry_at_ms"]), True
+            activity.retry_at_ms, activity.start_ms = max(1, note["retry_at_ms"]), 0
+        case "ActivityAttemptStarted":
+            activity.start_ms = time_ms
         case "ActivityHeartbeatRecorded":
-            activity.heartbeat_counter = note["counter"]
+            activity.heartbeat_counter, activity.start_ms = note["counter"], activity.start_ms or time_ms
         case _:
             pass
 

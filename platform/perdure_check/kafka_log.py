@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from perdure_check.log import Bounds, Record, Unreadable
+from perdure_check.log import Bounds, Record, Trimmed, Unreadable
 
 _TIMEOUT_S = 30.0
 _STALLED_S = 60.0
@@ -64,17 +64,20 @@ class KafkaLog:
             return
         where = TopicPartition(topic, partition, start)
         self._consumer.assign([where])
-        moved_s = time.monotonic()
+        moved_s, next_offset = time.monotonic(), start
         try:
             while True:
                 for message in self._consumer.consume(_RECORDS_AT_ONCE, 0.2):
                     if message.error() is not None:
+                        if self.bounds(topic, partition).start > next_offset:
+                            raise Trimmed(f"{self._servers}: {topic}[{partition}]: the record at {next_offset} was deleted meanwhile")
                         raise Unreadable(f"{self._servers}: reading {topic}[{partition}]: {message.error()}")
                     moved_s = time.monotonic()
                     record = _record(message)
                     if record.offset >= end:
                         return
                     yield record
+                    next_offset = record.offset + 1
                 (position,) = self._consumer.position([where])
                 if position.offset >= end:
                     return

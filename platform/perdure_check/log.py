@@ -11,7 +11,11 @@ Place = tuple[str, int]
 
 
 class Unreadable(Exception):
-    """The log could not be read: not there, not ours, or records vanished while they were read. No verdict can be given."""
+    """The log could not be read: not there, not ours, or damaged. No verdict can be given."""
+
+
+class Trimmed(Unreadable):
+    """Records were deleted while they were read, by trimming or a retention: whoever begins again finds the log as it is now."""
 
 
 @dataclass(frozen=True, slots=True)

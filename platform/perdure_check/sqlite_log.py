@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from perdure_check.log import Bounds, Record, Unreadable
+from perdure_check.log import Bounds, Record, Trimmed, Unreadable
 
 _APPLICATION_ID = 0x50455244
 _FORMAT = 1
@@ -69,6 +69,8 @@ class SqliteLog:
                         next_offset += 1
                         yield record
             if next_offset == before:
+                if self.bounds(topic, partition).start > next_offset:
+                    raise Trimmed(f"{topic}[{partition}] of {self._path}: the record at offset {next_offset} was deleted meanwhile")
                 raise Unreadable(f"{topic}[{partition}] of {self._path}: the record at offset {next_offset} is missing")
 
     def close(self) -> None:

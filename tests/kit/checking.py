@@ -11,7 +11,9 @@ from perdure_check.dump import Dump
 from perdure_check.log import Record
 from perdure_check.verdict import Report, State
 
-SIM_BANK = Bank("SimAccount", frozenset({"move"}), frozenset({"deposit"}))
+SIM_BANK = Bank("SimAccount", frozenset({"move"}), frozenset({"deposit"}), query="deposits_seen", counted=frozenset({"deposit"}))
+SIM_OPEN = "(account|brief)-.*"
+"""Workflows of the simulation that end when somebody tells them to."""
 
 
 def dump(medium: MemoryMedium, namespace: str, deleted: dict[TopicPartition, list[PortRecord]] | None = None) -> Dump:
@@ -40,5 +42,5 @@ def check_medium(
     medium: MemoryMedium, namespace: str, deleted: dict[TopicPartition, list[PortRecord]], *, quiescent: bool
 ) -> tuple[Report, Report]:
     """Reports of a reader of everything that there ever was, and of one of what is left."""
-    options = Options(quiescent=quiescent, bank=SIM_BANK)
+    options = Options(quiescent=quiescent, bank=SIM_BANK, clock_bound_ms=0, may_stay_open=SIM_OPEN)
     return check(dump(medium, namespace, deleted), namespace, options), check(dump(medium, namespace), namespace, options)

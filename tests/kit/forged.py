@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from kit.checking import SIM_BANK, dump
+from kit.checking import SIM_BANK, SIM_OPEN, dump
 from kit.world import NAMESPACE, World
 from perdure_check.checker import check
 from perdure_check.context import Options
@@ -67,8 +67,8 @@ class Forged:
         """The last record of a place, decoded."""
         return codec_of(place[0]).decode(self.records[place][-1].value)
 
-    def check(self, **options: Any) -> Report:
+    def check(self) -> Report:
         """What the checker says."""
         starts = {place: bounds.start for place, bounds in self.bounds.items()}
         source = Dump([record for records in self.records.values() for record in records], self.partitions, starts)
-        return check(source, NAMESPACE, Options(**{"quiescent": True, "bank": SIM_BANK, **options}))
+        return check(source, NAMESPACE, Options(quiescent=True, bank=SIM_BANK, may_stay_open=SIM_OPEN, clock_bound_ms=0))

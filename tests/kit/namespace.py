@@ -232,6 +232,11 @@ class Namespace:
         self.verify()
         self.check_independently()
 
+    def checked_at_work(self) -> subprocess.CompletedProcess[str]:
+        """What `perdure-check` says while everybody is at work."""
+        command = [sys.executable, "-m", "perdure_check.cli", "--log", self.url, *workload(self.workload).check_options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
     def check_independently(self, seconds: float = 60) -> None:
         """Let `perdure-check` read the log. What has not come to rest yet looks broken to it, so it is given the time for that."""
         command = [sys.executable, "-m", "perdure_check.cli", "--log", self.url, "--quiescent", *workload(self.workload).check_options]

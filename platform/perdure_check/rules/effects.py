@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from perdure_check.avro import KIND
 from perdure_check.effects import signature_of
 from perdure_check.facts import Arrived
 from perdure_check.placement import partition_of
-from perdure_check.rules.base import Rule
+from perdure_check.rules.base import Rule, Watcher
+from perdure_check.rules.queries import BankQueries
 from perdure_check.verdict import Witness
 
 
 class FencedHaveNoEffect(Rule):
-    """No task, no command between workflows and no dead letter stems from a dead record. Replies are compared with I1."""
+    """No task, no command between workflows and no dead letter stems from a dead record. Outcomes of requests are compared with I1.
+
+    An answer to a query does not say which claim gave it; where a bank is named, it shows by what the answer tells.
+    """
 
     invariant = "I9"
     title = "the fenced have no effect"
@@ -19,9 +25,17 @@ class FencedHaveNoEffect(Rule):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._seen = 0
+        bank = self.context.options.bank
+        self._queries = BankQueries(bank) if bank is not None and bank.query else None
+
+    def watches(self) -> Mapping[str, Watcher]:
+        """See Rule."""
+        return {} if self._queries is None else {"WorkflowExecutionSignaled": self._queries.signaled}
 
     def command(self, arrived: Arrived) -> None:
         """See Rule."""
+        if self._queries is not None:
+            self._queries.command(arrived)
         if arrived.body is None or (origin := arrived.body["origin"]) is None:
             return
         name = origin["partition"], origin["offset"], origin["index"]
@@ -57,6 +71,13 @@ class FencedHaveNoEffect(Rule):
             )
             self.breaks(f"{sentence}of run {attempt[0]} of {task['workflow_id']!r}) stems from no live record")
 
+    def reply(self, arrived: Arrived) -> None:
+        """See Rule."""
+        if self._queries is None or self.context.is_trimmed or self.context.stopped or not arrived.was_there_first:
+            return
+        if problem := self._queries.reply(arrived):
+            self.breaks(problem)
+
     def dead_letter(self, arrived: Arrived) -> None:
         """See Rule."""
         letter = arrived.body
@@ -78,7 +99,10 @@ class FencedHaveNoEffect(Rule):
 
     def finish(self) -> None:
         """See Rule."""
-        self.detail = f"{self._seen} commands, tasks and dead letters; answers to queries do not say which claim gave them"
+        told = "answers to queries do not say which claim gave them"
+        if self._queries is not None:
+            told = f"{self._queries.answers} answers of accounts, neither stale nor ahead of the log"
+        self.detail = f"{self._seen} commands, tasks and dead letters; {told}"
 
 
 class EffectsComplete(Rule):

@@ -6,19 +6,35 @@ from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from perdure_check.avro import KIND, Decoded
 from perdure_check.effects import Attempt
-from perdure_check.facts import Arrived, Entry, Fact
+from perdure_check.facts import Arrived, Entry, Fact, Run
 from perdure_check.fold import ACTIVITY_ENDS, CLOSES, Fold
 from perdure_check.live import COMMIT
 from perdure_check.positions import Mark, marks_of
 from perdure_check.rules.acknowledged import READS
 from perdure_check.rules.base import Rule, Watcher
+from perdure_check.rules.timers import REPORTS
+from perdure_check.verdict import Witness
 
 _SIGNAL_ENDS = ("ExternalWorkflowExecutionSignaled", "SignalExternalWorkflowExecutionFailed")
-_REPORTS = frozenset({"CompleteActivity", "FailActivity", "CancelActivity"})
 _NEVER = 1 << 62
+
+
+class _Seen(NamedTuple):
+    """Where an event about a message is."""
+
+    partition: int
+    offset: int
+    workflow_id: str
+    run_id: str
+    kind: str
+
+
+def _seen(fact: Fact) -> _Seen:
+    return _Seen(fact.entry.partition, fact.entry.offset, fact.run.workflow_id, fact.run.run_id, fact.kind)
 
 
 class AppliedOnce(Rule):
@@ -35,10 +51,14 @@ class AppliedOnce(Rule):
         self._passed_ms: dict[int, array[int]] = defaultdict(lambda: array("q"))
         self._folds: dict[int, Fold] = {}
         self._sent: dict[tuple[str, int], str] = {}
-        self._received: dict[tuple[str, int], str] = {}
-        self._answers: dict[tuple[str, int], bool] = {}
+        self._received: dict[tuple[str, int], _Seen] = {}
+        self._cancels_received: set[tuple[str, int]] = set()
+        self._answers_sent: set[tuple[str, int]] = set()
+        """Messages that a live record answers by a command of its own: they were refused, or changed nothing."""
+        self._answers: dict[tuple[str, int], _Seen] = {}
         self._attempts_ended: dict[Attempt, int] = {}
         self._runs_closed: dict[str, int] = {}
+        self._forgotten: set[str] = set()
         self._marks: dict[int, dict[int, Mark]] = {}
         self._applied_at_begin: dict[int, dict[str, int]] = {}
         self._judged = self._duplicates = 0
@@ -48,6 +68,7 @@ class AppliedOnce(Rule):
         return {
             "SignalExternalWorkflowExecutionInitiated": self._initiated,
             "WorkflowExecutionSignaled": self._signaled,
+            "WorkflowExecutionCancelRequested": self._cancel_requested,
             **dict.fromkeys(_SIGNAL_ENDS, self._answered),
             **dict.fromkeys(ACTIVITY_ENDS, self._attempt_ended),
             "ActivityAttemptFailed": self._attempt_ended,
@@ -73,6 +94,9 @@ class AppliedOnce(Rule):
             if offset in settled:
                 self.breaks(f"it applies the command at offset {offset}, which another live record has applied", entry)
             settled.add(offset)
+        for sent in entry.body["commands"]:
+            if sent["body"][KIND].startswith("ResolveExternal"):
+                self._answers_sent.add((sent["body"]["run_id"], sent["body"]["initiated_event_id"]))
         for request in entry.body["requests"]:
             for known in self.context.settled.get(request["request_id"], ()):
                 if known.workflow_id == request["workflow_id"] and known.expires_at_ms >= entry.time_ms:
@@ -88,7 +112,11 @@ class AppliedOnce(Rule):
         message = source["run_id"], source["initiated_event_id"]
         if message in self._received:
             self.breaks(f"the signal of event {message[1]} of run {message[0]} is there a second time", fact.entry, fact.run)
-        self._received[message] = fact.run.workflow_id
+        self._received[message] = _seen(fact)
+
+    def _cancel_requested(self, fact: Fact) -> None:
+        if (source := fact.body["source"]) is not None:
+            self._cancels_received.add((source["run_id"], source["initiated_event_id"]))
 
     def _answered(self, fact: Fact) -> None:
         message = fact.run.run_id, fact.body["initiated_event_id"]
@@ -96,7 +124,7 @@ class AppliedOnce(Rule):
             self.breaks(
                 f"the answer to its signal of event {message[1]} is there a second time, or was never asked for", fact.entry, fact.run
             )
-        self._answers[message] = fact.kind == _SIGNAL_ENDS[0]
+        self._answers[message] = _seen(fact)
 
     def _attempt_ended(self, fact: Fact) -> None:
         scheduled = fact.body["scheduled_event_id"]
@@ -106,6 +134,10 @@ class AppliedOnce(Rule):
 
     def _run_closed(self, fact: Fact) -> None:
         self._runs_closed[fact.run.run_id] = fact.entry.offset
+
+    def forgotten(self, run: Run, _entry: Entry) -> None:
+        """See Rule."""
+        self._forgotten.add(run.run_id)
 
     def partition_read(self, fold: Fold) -> None:
         """See Rule."""
@@ -136,10 +168,14 @@ class AppliedOnce(Rule):
             if is_settled:
                 self._of(arrived, f"is a copy (origin {_name(origin)}), and was applied all the same")
             return
-        if not is_settled and self._applied_at_begin[partition].get(command["workflow_id"], -1) < record.offset:
+        if is_settled:
+            why = self._why_empty(arrived, command)
+        elif self._applied_at_begin[partition].get(command["workflow_id"], -1) < record.offset:
             why = self._why_lost(arrived, command)
-            if why:
-                self._of(arrived, why)
+        else:
+            why = ""  # a part of a turn applied it, before the place where reading began
+        if why:
+            self._of(arrived, why)
 
     def _pending(self, arrived: Arrived) -> None:
         """Above the watermark: it may be applied already, by a part of a turn."""
@@ -158,6 +194,30 @@ class AppliedOnce(Rule):
             expected.taken = True
         return True
 
+    def _why_empty(self, arrived: Arrived, command: Decoded) -> str:
+        """Why what a live record says that it applied is not in any; empty if it is."""
+        body, request = command["body"], command["request"]
+        if self._letter(arrived) or arrived.record.offset in self.context.unseen[arrived.record.partition]:
+            return ""
+        if request is not None and not self._is_known(command):
+            return f"(request {request['request_id']!r}) is said to be applied, and no live record says what came of it"
+        if (source := body.get("source")) is not None:
+            message = source["run_id"], source["initiated_event_id"]
+            received = self._received if body[KIND] == "SignalWorkflow" else self._cancels_received
+            if message not in received and message not in self._answers_sent:
+                return f"(event {message[1]} of run {message[0]}) is said to be applied, and is neither in a history nor answered"
+        if body[KIND] in REPORTS:
+            reference = body["activity"]
+            attempt = reference["run_id"], reference["scheduled_event_id"], reference["attempt"]
+            if all(attempt) and request is None and attempt not in self._attempts_ended and attempt[0] not in self._forgotten:
+                return f"is said to be applied, and attempt {attempt[2]} of event {attempt[1]} of run {attempt[0]} has not ended"
+        return ""
+
+    def _is_known(self, command: Decoded) -> bool:
+        """Whether a live record settles the command's request."""
+        settled = self.context.settled.get(command["request"]["request_id"], ())
+        return any(one.workflow_id == command["workflow_id"] for one in settled)
+
     def _why_lost(self, arrived: Arrived, command: Decoded) -> str:
         """Why it should have left a trace; empty if it need not have."""
         body, request = command["body"], command["request"]
@@ -165,11 +225,10 @@ class AppliedOnce(Rule):
             return ""
         at, passed_ms = self._passed(arrived.record.partition, arrived.record.offset)
         if request is not None:
-            settled = any(one.workflow_id == command["workflow_id"] for one in self.context.settled.get(request["request_id"], ()))
-            if settled or request["expires_at_ms"] < passed_ms or self._letter(arrived):
+            if self._is_known(command) or request["expires_at_ms"] < passed_ms or self._letter(arrived):
                 return ""
             return f"(request {request['request_id']!r}) is below the watermark, and no live record settles it"
-        if body[KIND] in _REPORTS:
+        if body[KIND] in REPORTS:
             return self._why_report_lost(arrived.record.partition, command["workflow_id"], body, at)
         if body[KIND] in ("SignalWorkflow", "CancelWorkflow", "StartWorkflow", "TerminateWorkflow"):
             return "" if self._letter(arrived) else "is below the watermark, and no live record applies it"
@@ -229,18 +288,21 @@ class AppliedOnce(Rule):
         )
 
     def _messages(self) -> None:
-        for message, workflow_id in self._received.items():
-            if self._sent.get(message, workflow_id) != workflow_id or message not in self._sent:
-                self.breaks(
-                    f"workflow {workflow_id!r} got the signal of event {message[1]} of run {message[0]}, which did not send it that"
-                )
-            if self._answers.get(message) is False:
-                self.breaks(
-                    f"workflow {workflow_id!r} got the signal of event {message[1]} of run {message[0]}, which was told that it did not"
-                )
-        for message, was_received in self._answers.items():
-            if was_received and message not in self._received:
-                self.breaks(f"run {message[0]} was told that its signal of event {message[1]} was received, and nobody has it")
+        for message, seen in self._received.items():
+            signal = f"it got the signal of event {message[1]} of run {message[0]}"
+            if self._sent.get(message) != seen.workflow_id:
+                self._message(seen, f"{signal}, which did not send it that")
+            answer = self._answers.get(message)
+            if answer is not None and answer.kind != _SIGNAL_ENDS[0]:
+                self._message(seen, f"{signal}, which was told that it did not")
+        for message, seen in self._answers.items():
+            if seen.kind == _SIGNAL_ENDS[0] and message not in self._received:
+                self._message(seen, f"it was told that its signal of event {message[1]} was received, and nobody has it")
+
+    def _message(self, seen: _Seen, sentence: str) -> None:
+        """A message that does not fit, if what it rests on was read."""
+        if seen.offset < self.context.first_ends[seen.partition]:
+            self.witness(Witness(sentence, seen.partition, (seen.offset,), seen.workflow_id, seen.run_id))
 
 
 def _name(origin: Decoded) -> str:

@@ -1,13 +1,16 @@
-"""I11: timers and timeouts are never early, fire once, and not when they were cancelled."""
+"""I11: timers and timeouts are never early, fire once, not when they were cancelled, and not where a report was there in time (R12)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perdure_check.facts import Fact
+from perdure_check.avro import KIND, Decoded
+from perdure_check.effects import Attempt
+from perdure_check.facts import Activity, Arrived, Fact, Run
 from perdure_check.rules.base import Rule, Watcher
 
-_SCHEDULE_TO_CLOSE = 3
+_START_TO_CLOSE, _SCHEDULE_TO_START, _SCHEDULE_TO_CLOSE = 1, 2, 3
+REPORTS = frozenset({"CompleteActivity", "FailActivity", "CancelActivity"})
 
 
 class Timers(Rule):
@@ -19,6 +22,8 @@ class Timers(Rule):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._fired = 0
+        self._timed_out: dict[Attempt, tuple[int, int, Run]] = {}
+        """When an attempt that timed out was due to, and where that is recorded."""
 
     def watches(self) -> Mapping[str, Watcher]:
         """See Rule."""
@@ -26,6 +31,7 @@ class Timers(Rule):
             "TimerFired": self._timer,
             "TimerCanceled": self._canceled,
             "ActivityTaskTimedOut": self._activity,
+            "ActivityAttemptFailed": self._activity,
             "ActivityAttemptDispatched": self._dispatched,
             "WorkflowExecutionTimedOut": self._workflow,
         }
@@ -46,13 +52,28 @@ class Timers(Rule):
 
     def _activity(self, fact: Fact) -> None:
         activity = fact.run.activities.get(fact.body["scheduled_event_id"])
-        chain = fact.body["failure"]
-        info = chain[0]["info"] if chain else None
-        if activity is None or info is None or info.get("timeout_type") != _SCHEDULE_TO_CLOSE:
+        due_ms = 0 if activity is None else _due_ms(activity, fact.body["failure"])
+        if activity is None or not due_ms:
             return
-        timeout_ms = activity.options["schedule_to_close_timeout_ms"]
-        if timeout_ms and len(chain) == 1:  # with a cause it may be that no further attempt would have had the time
-            self._not_before(fact, activity.scheduled_ms + timeout_ms, f"the timeout of event {fact.body['scheduled_event_id']}")
+        scheduled = fact.body["scheduled_event_id"]
+        self._not_before(fact, due_ms, f"the timeout of event {scheduled}")
+        self._timed_out[fact.run.run_id, scheduled, activity.attempt] = due_ms, fact.entry.offset, fact.run
+
+    def command(self, arrived: Arrived) -> None:
+        """See Rule."""
+        if not self._timed_out or arrived.body is None or arrived.body["body"][KIND] not in REPORTS:
+            return
+        reference = arrived.body["body"]["activity"]
+        attempt = reference["run_id"], reference["scheduled_event_id"], reference["attempt"]
+        found = self._timed_out.get(attempt)
+        if found is None or attempt in self.context.expected.parked:
+            return
+        due_ms, offset, run = found
+        at_ms = arrived.record.timestamp_ms
+        if at_ms < due_ms - self.context.options.clock_bound_ms:
+            where = f"partition {arrived.record.partition}, offset {arrived.record.offset}"
+            report = f"its report was in the commands at {at_ms} ({where})"
+            self.breaks(f"attempt {attempt[2]} of event {attempt[1]} timed out, due at {due_ms}; {report}", None, run, offset)
 
     def _dispatched(self, fact: Fact) -> None:
         activity = fact.run.activities.get(fact.body["scheduled_event_id"])
@@ -81,4 +102,21 @@ class Timers(Rule):
 
     def finish(self) -> None:
         """See Rule."""
-        self.detail = f"{self._fired} timers fired, none early"
+        self.detail = f"{self._fired} timers fired, {len(self._timed_out)} attempts timed out, none early and none whose report was there"
+
+
+def _due_ms(activity: Activity, failure: list[Decoded]) -> int:
+    """When the owner's timeout that a failure tells of was due; 0 if it is none, or that cannot be said."""
+    info = failure[0]["info"] if failure and failure[0]["source"] == "perdure" else None
+    kind = None if info is None else info.get("timeout_type")
+    options = activity.options
+    match kind:
+        case k if k == _SCHEDULE_TO_CLOSE and len(failure) == 1 and options["schedule_to_close_timeout_ms"]:
+            # With a cause it may be that no further attempt would have had the time.
+            return int(activity.scheduled_ms + options["schedule_to_close_timeout_ms"])
+        case k if k == _START_TO_CLOSE and activity.start_ms and options["start_to_close_timeout_ms"]:
+            return int(activity.start_ms + options["start_to_close_timeout_ms"])
+        case k if k == _SCHEDULE_TO_START and not activity.start_ms and options["schedule_to_start_timeout_ms"]:
+            return int(activity.dispatched_ms + options["schedule_to_start_timeout_ms"])
+        case _:
+            return 0

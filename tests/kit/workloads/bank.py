@@ -113,7 +113,7 @@ class Move:
 
 
 registry = Registry(task_queue="work", workflows=[Account, Move], activities=[check_order, note])
-check_options = ("--bank", "Account:move", "--bank-total", "0", "--may-stay-open", "account-.*")
+check_options = ("--bank", "Account:move", "--bank-total", "0", "--bank-query", "look.movements", "--may-stay-open", "account-.*")
 
 
 async def prepare(client: Client) -> None:

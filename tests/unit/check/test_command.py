@@ -13,9 +13,10 @@ from kit.world import NAMESPACE
 from perdure._log.port import Delivery
 from perdure._log.sqlite import SqliteLog
 from perdure_check.checker import check
-from perdure_check.dump import WithCopies, read_copies, write_copy
-from perdure_check.log import Unreadable
+from perdure_check.dump import Dump, WithCopies, read_copies, write_copy
+from perdure_check.log import Bounds, Record, Trimmed, Unreadable
 from perdure_check.operations import read_operations
+from perdure_check.spool import Spooled
 from perdure_check.sqlite_log import SqliteLog as ReadOnly
 from perdure_schemas.topics import TopicSpec
 
@@ -146,3 +147,34 @@ def test_the_record_of_operations_knows_what_is_unknown(tmp_path: Path) -> None:
     )
     found = read_operations([tmp_path / "one"])
     assert [(one.operation_id, one.kind, one.input) for one in found] == [("1", "ok", 5), ("2", "unknown", 6), ("3", "fail", 7)]
+
+
+def test_a_spooled_partition_is_read_as_it_was() -> None:
+    records = [Record("t", 0, offset, offset * 10, None if offset % 2 else b"key", b"v" * offset) for offset in range(5, 20)]
+    spooled = Spooled(Dump(records))
+    spooled.spool("t", 0, Bounds(5, 18))
+    assert list(spooled.read("t", 0, 5, 18)) == records[:13]
+    assert list(spooled.read("t", 0, 9, 11)) == records[4:6]
+    assert list(spooled.read("t", 0, 9, 20)) == records[4:], "what was not spooled comes from the log"
+    spooled.close()
+
+
+def test_records_that_are_deleted_under_the_reader_are_told_from_records_that_are_missing(tmp_path: Path) -> None:
+    writer = SqliteLog(tmp_path / "log.db")
+    writer.create_topics([TopicSpec("ns.history", 1)], 5_000)
+    producer = writer.producer(Delivery.PIPELINED)
+    for number in range(100):
+        producer.append("ns.history", 0, None, b"%d" % number)
+        producer.flush(5_000)
+    producer.close()
+    log = ReadOnly(tmp_path / "log.db")
+    try:
+        reading = log.read("ns.history", 0, 0, 100)
+        assert next(reading).value == b"0"
+        writer.truncate_before("ns.history", 0, 90, 5_000)
+        with pytest.raises(Trimmed, match="deleted meanwhile"):
+            list(reading)
+        assert [record.value for record in log.read("ns.history", 0, 90, 92)] == [b"90", b"91"]
+    finally:
+        log.close()
+        writer.close()

@@ -13,9 +13,10 @@ from perdure_check.rules import RULES
 from perdure_check.verdict import State
 from perdure_schemas import events
 from perdure_schemas.commands import Command, Origin
+from perdure_schemas.failure import Failure, RetryState, TimeoutFailureInfo, TimeoutType
 from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, PositionRecord, Transition
 from perdure_schemas.payload import Payload
-from perdure_schemas.replies import Accepted, Reply
+from perdure_schemas.replies import Accepted, QueryAnswered, Reply
 
 OUTSIDE = {"I7", "I14"}
 """Not in the log; the checker says so."""
@@ -158,6 +159,14 @@ def a_signal_between_workflows_arrives_twice(log: Forged) -> object:
     return log.change(HISTORY, doubled)
 
 
+@breaks("I4", "messages_to_whoever_is_there")
+def a_refused_message_that_nobody_answers(log: Forged) -> object:
+    def unanswered(r: Any) -> Any:
+        return replace(r, commands=()) if isinstance(r, CommitRecord) and r.commands else r
+
+    return log.change(HISTORY, unanswered)
+
+
 @breaks("I5", "transfers")
 def the_outcome_of_an_attempt_that_is_not_out(log: Forged) -> object:
     def other(event: Any) -> Any:
@@ -216,6 +225,15 @@ def a_task_that_nobody_scheduled(log: Forged) -> object:
     return log.change(TASKS, lambda r: replace(r, scheduled_event_id=99))
 
 
+@breaks("I9", "deposits_and_queries")
+def an_answer_that_is_stale(log: Forged) -> object:
+    def stale(r: Reply) -> Reply:
+        none = (Payload({"encoding": b"json/plain"}, b"0"),)
+        return replace(r, body=replace(r.body, result=none)) if isinstance(r.body, QueryAnswered) else r
+
+    return log.change(REPLIES, stale)
+
+
 @breaks("I10", "transfers")
 def a_task_that_never_left(log: Forged) -> object:
     place = next(place for place, records in log.records.items() if place[0] == TASKS and records)
@@ -245,6 +263,39 @@ def a_timer_that_fires_twice(log: Forged) -> object:
         return with_transitions(r, twice)
 
     return log.change(HISTORY, doubled)
+
+
+@breaks("I11", "impatient")
+def a_timeout_although_the_report_was_there(log: Forged) -> object:
+    """The outcome of a report becomes a timeout that was due when it was recorded, a millisecond after the report had come."""
+    scheduled_ms = 0
+
+    def timed_out(r: Any) -> Any:
+        nonlocal scheduled_ms
+        if not isinstance(r, CommitRecord):
+            return r
+
+        def other(event: Any) -> Any:
+            nonlocal scheduled_ms
+            if isinstance(event, events.ActivityTaskScheduled):
+                scheduled_ms = r.time_ms
+            elif isinstance(event, events.ActivityTaskCompleted):
+                late = Failure("late", source="perdure", info=TimeoutFailureInfo(TimeoutType.SCHEDULE_TO_CLOSE))
+                return events.ActivityTaskTimedOut(event.scheduled_event_id, event.started_event_id, late, RetryState.TIMEOUT)
+            return event
+
+        changed = with_events(r, other)
+        waited_ms.append(r.time_ms + 1 - scheduled_ms)
+        return r if changed == r else replace(changed, time_ms=r.time_ms + 1)
+
+    waited_ms: list[int] = []
+    log.change(HISTORY, timed_out)
+
+    def just_then(event: Any) -> Any:
+        scheduled = isinstance(event, events.ActivityTaskScheduled)
+        return replace(event, schedule_to_close_timeout_ms=waited_ms[-1]) if scheduled else event
+
+    return log.change(HISTORY, lambda r: with_events(r, just_then), count=9)
 
 
 @breaks("I12", "transfers")
