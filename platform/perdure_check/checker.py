@@ -174,6 +174,9 @@ class _Check:
         counts["live records" if entry.cause is None else f"dead: {entry.cause}"] += 1
         for told in self._entry:
             told(entry)
+        stamps_ms, set_back_ms, partition = self._context.stamps_ms, self._context.set_back_ms, entry.partition
+        set_back_ms[partition] = max(set_back_ms[partition], stamps_ms[partition] - entry.timestamp_ms)
+        stamps_ms[partition] = max(stamps_ms[partition], entry.timestamp_ms)
         if entry.cause is not None:
             return
         counts[f"live {entry.kind}"] += 1

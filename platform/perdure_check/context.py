@@ -75,6 +75,10 @@ class Context:
     bounds: dict[Place, Bounds] = field(default_factory=dict)
     begins: dict[int, Begin] = field(default_factory=dict)
     topic_partitions: dict[str, int] = field(default_factory=dict)
+    stamps_ms: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """The latest append time of a history so far."""
+    set_back_ms: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """By how much append times of a history went back: the log's clock was set back."""
     stopped: dict[int, str] = field(default_factory=dict)
     """Partitions whose history could not be read to its end, and why."""
     first_ends: dict[int, int] = field(default_factory=dict)

@@ -14,6 +14,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     made = make_shell(tmp_path)
     yield made
     made.stop()
+    made.check_log()
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +24,4 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     made.background("dev", "app:registry")
     yield made
     made.stop()
+    made.check_log()

@@ -71,6 +71,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     made.done("workflow", "start", "Asked", "-q", "work", "--id", "open")
     yield made
     made.stop()
+    made.check_log()
 
 
 @pytest_asyncio.fixture

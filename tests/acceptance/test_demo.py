@@ -22,3 +22,6 @@ def test_every_transfer_closes_and_every_cent_is_accounted_for(tmp_path: Path) -
     assert "kill -9" in finished.stdout
     assert "WorkflowExecutionStarted" in finished.stdout
     assert "Everything is accounted for" in finished.stdout
+    check = [sys.executable, "-m", "perdure_check.cli", "--log", f"sqlite:///{tmp_path / 'demo' / 'log.db'}"]
+    said = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr

@@ -111,6 +111,14 @@ class Shell:
         """What the commands in the background have printed."""
         return "\n".join(f"{path.name}:\n{path.read_text(errors='replace')}" for path in sorted(self.directory.glob("*.log")))
 
+    def check_log(self) -> None:
+        """Whatever was done here, and however it ended: the log that is left keeps every invariant."""
+        log = self.directory / "perdure.db"
+        if log.exists():
+            command = [sys.executable, "-m", "perdure_check.cli", "--log", f"sqlite:///{log}"]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert said.returncode == 0 or "there is no topic" in said.stderr, said.stdout + said.stderr
+
     def stop(self) -> None:
         """End what still runs."""
         for process in self.processes:

@@ -183,6 +183,7 @@ class World:
         self._positions: dict[tuple[str, int], int] = defaultdict(int)
         self._reports = 0
         self._deposits_told: dict[str, int] = defaultdict(int)
+        self._is_quiet = False
 
     # -- processes
 
@@ -288,6 +289,7 @@ class World:
 
     def step(self) -> None:
         """Everybody once, and a little time. Crash passes through."""
+        self._is_quiet = False
         for process in list(self.processes.values()):
             if process.name not in self.paused:
                 process.node.turn(0)
@@ -302,6 +304,7 @@ class World:
             self.step()
             quiet = quiet + 1 if self.is_done() else 0
             if quiet > 40:
+                self._is_quiet = True
                 return
         raise AssertionError(f"not done after {steps_max} steps: {self.what_is_open()}")
 
@@ -349,7 +352,7 @@ class World:
         for name, stores in self.stores.items():
             for partition, store in stores.stores.items():
                 self._check_store(f"{name}'s store of partition {partition}", partition, store.opened())
-        for report in check_medium(self.medium, NAMESPACE, self.medium.deleted, quiescent=True):
+        for report in check_medium(self.medium, NAMESPACE, self.medium.deleted, quiescent=self._is_quiet):
             assert_nothing_broken(report)
 
     def _check_money(self) -> None:

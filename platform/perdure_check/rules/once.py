@@ -13,6 +13,7 @@ from perdure_check.effects import Attempt
 from perdure_check.facts import Arrived, Entry, Fact, Run
 from perdure_check.fold import ACTIVITY_ENDS, CLOSES, Fold
 from perdure_check.live import COMMIT
+from perdure_check.log import Record
 from perdure_check.positions import Mark, marks_of
 from perdure_check.rules.acknowledged import READS
 from perdure_check.rules.base import Rule, Watcher
@@ -231,12 +232,22 @@ class AppliedOnce(Rule):
         if body[KIND] in REPORTS:
             return self._why_report_lost(arrived.record.partition, command["workflow_id"], body, at)
         if body[KIND] in ("SignalWorkflow", "CancelWorkflow", "StartWorkflow", "TerminateWorkflow"):
-            return "" if self._letter(arrived) else "is below the watermark, and no live record applies it"
+            is_lost = command["origin"] is not None or self._was_open(arrived.record, command["workflow_id"])
+            return "is below the watermark, and no live record applies it" if is_lost and not self._letter(arrived) else ""
         if body[KIND].startswith("ResolveExternal"):
             run = self._folds[arrived.record.partition].runs.get((command["workflow_id"], body["run_id"]))
             if run is not None and run.is_open and body["initiated_event_id"] in run.external:
                 return f"answers event {body['initiated_event_id']}, which still waits for it"
         return ""
+
+    def _was_open(self, record: Record, workflow_id: str) -> bool:
+        """Whether a run was open all the while in which a command can have been decided. To nobody, and with nobody to be told, it may
+        be passed over."""
+        at = bisect_left(self._watermarks[record.partition], record.offset)
+        passed_at = self._passed_at[record.partition]
+        before, behind = (passed_at[at - 1] if at else -1), (passed_at[at] if at < len(passed_at) else _NEVER)
+        runs = (run for run in self._folds[record.partition].runs.values() if run.workflow_id == workflow_id)
+        return any(run.began_at <= before and self._runs_closed.get(run.run_id, _NEVER) > behind for run in runs)
 
     def _why_report_lost(self, partition: int, workflow_id: str, body: Decoded, passed_at: int) -> str:
         """A report without a trace is late, doubled, or about nothing: its attempt had ended when the watermark passed it."""

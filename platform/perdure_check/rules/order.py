@@ -12,7 +12,7 @@ from perdure_check.rules.base import Rule, Watcher
 
 
 class TimeAndOrder(Rule):
-    """Recorded times and append times rise; commands are applied in the order of their offsets; signals of a run arrive in its order."""
+    """Recorded times rise, whatever the log's clock does; commands are applied in their order, and signals of a run arrive in its."""
 
     invariant = "I12"
     title = "time and order"
@@ -20,7 +20,6 @@ class TimeAndOrder(Rule):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._times: dict[int, int] = defaultdict(int)
-        self._stamps: dict[int, int] = defaultdict(int)
         self._applied: dict[int, dict[str, int]] = defaultdict(dict)
         self._last_message: dict[tuple[str, str], int] = {}
         self._messages: set[tuple[str, int]] = set()
@@ -34,10 +33,6 @@ class TimeAndOrder(Rule):
 
     def entry(self, entry: Entry) -> None:
         """See Rule."""
-        if entry.timestamp_ms < self._stamps[entry.partition]:
-            sentence = f"the log took it at {entry.timestamp_ms}, and the one before at {self._stamps[entry.partition]}"
-            self.breaks(sentence, entry)
-        self._stamps[entry.partition] = entry.timestamp_ms
         if entry.cause is not None:
             return
         if entry.time_ms < self._times[entry.partition] and entry.kind != "Claim":
@@ -89,4 +84,6 @@ class TimeAndOrder(Rule):
     def finish(self) -> None:
         """See Rule."""
         numbered = f", {len(self._numbered)} numbered signals of clients" if self._numbered else "; clients' own numbers were not given"
-        self.detail = f"times, commands, and {len(self._last_message)} pairs of sending run and receiver{numbered}"
+        set_back_ms = max(self.context.set_back_ms.values(), default=0)
+        clock = f"; the log's own clock was set back by up to {set_back_ms} ms" if set_back_ms else ""
+        self.detail = f"times, commands, and {len(self._last_message)} pairs of sending run and receiver{numbered}{clock}"

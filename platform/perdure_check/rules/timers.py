@@ -70,7 +70,8 @@ class Timers(Rule):
             return
         due_ms, offset, run = found
         at_ms = arrived.record.timestamp_ms
-        if at_ms < due_ms - self.context.options.clock_bound_ms:
+        bound_ms = self.context.options.clock_bound_ms
+        if at_ms < due_ms - bound_ms and self.context.set_back_ms[run.partition] <= bound_ms:
             where = f"partition {arrived.record.partition}, offset {arrived.record.offset}"
             report = f"its report was in the commands at {at_ms} ({where})"
             self.breaks(f"attempt {attempt[2]} of event {attempt[1]} timed out, due at {due_ms}; {report}", None, run, offset)
@@ -96,7 +97,11 @@ class Timers(Rule):
             self.breaks(
                 f"{what} was due at {due_ms} and is recorded at {fact.time_ms}, {due_ms - fact.time_ms} ms early", fact.entry, fact.run
             )
-        elif not fact.carried and fact.entry.timestamp_ms < due_ms - self.context.options.clock_bound_ms:
+            return
+        bound_ms, partition = self.context.options.clock_bound_ms, fact.run.partition
+        if fact.carried or self.context.set_back_ms[partition] > bound_ms:
+            return  # a clock that was set back so far says nothing about partition time, which goes on (R13)
+        if self.context.stamps_ms[partition] < due_ms - bound_ms:
             sentence = f"{what} was due at {due_ms}, and the log took the record at {fact.entry.timestamp_ms}, beyond the bound of clocks"
             self.breaks(sentence, fact.entry, fact.run)
 

@@ -1,0 +1,104 @@
+"""`perdure-check` alone, with nobody else looking: which misreadings of the protocol it finds in the logs that they leave."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+
+import pytest
+
+from kit import mutants
+from kit.checking import check_medium
+from kit.schedule import Schedule
+from kit.world import NAMESPACE
+from perdure._log.port import Record
+from perdure_check.verdict import Report, State
+from perdure_schemas.errors import PerdureError
+
+SEEDS_MAX = 300
+
+FOUND: dict[str, tuple[int, set[str]]] = {
+    "any_result": (20, {"I5"}),
+    "applied_off": (17, {"I4", "I12"}),
+    "applied_per_run": (34, {"I6"}),
+    "carried_current": (39, {"I8"}),
+    "carry_noop": (0, {"I4"}),
+    "ckpt_no_applied": (0, {"I6"}),
+    "ckpt_no_reqs": (0, {"I4", "I6"}),
+    "claim_by_owner": (107, {"I2", "I17"}),
+    "claim_first": (2, {"I1", "I9"}),
+    "claim_latest": (1, {"I2", "I17"}),
+    "claim_latest_reset": (26, {"I2", "I17"}),
+    "claim_sets": (31, {"I4", "I12", "I15", "I18"}),
+    "claim_trusting": (9, {"I2"}),
+    "delete_unconfirmed": (33, {"I2"}),
+    "effects_gaps": (18, {"I4"}),
+    "effects_no_fifo": (18, {"I4"}),
+    "late_reader_jumps": (39, {"I2", "I17"}),
+    "marks_every": (0, {"I15"}),
+    "marks_off": (0, {"I4"}),
+    "no_barrier": (85, {"I9"}),
+    "no_drain": (0, {"I11"}),
+    "no_seq": (0, {"I2", "I17"}),
+    "park_reissue": (9, {"I4", "I10", "I12"}),
+    "refusal_no_record": (0, {"I1", "I4"}),
+    "refusal_unordered": (0, {"I4"}),
+    "refusals_one_first": (0, {"I12"}),
+    "refusals_one_last": (17, {"I4"}),
+    "release_early": (12, {"I9"}),
+    "released_on_send": (102, {"I10"}),
+    "start_anywhere": (0, {"I4"}),
+    "trim_unreleased": (8, {"I15"}),
+    "wm_every": (0, {"I12"}),
+}
+"""A seed whose schedule shows it, and the invariants of which one was broken there; other seeds are tried if that one no longer does."""
+
+NOT_IN_THE_LOG = {
+    "alarm": "its owners stop where they need not, and what they leave behind is right",
+    "claim_waits": "its owner waits for ever, and leaves nothing wrong behind",
+    "barrier_before_turn": "its answers are ahead of the log by the records of one turn, mostly for less than a tick of the log's clock",
+}
+
+OF_TRIMMING = {"ckpt_no_applied", "delete_unconfirmed", "trim_unreleased"}
+
+
+def run_unwatched(schedule: Schedule) -> bool:
+    """Run to the end, with everybody else silenced; whether it came to its end."""
+    world = schedule.world
+    watch = world.promises.watch
+
+    def see(record: Record) -> None:
+        with contextlib.suppress(AssertionError, KeyError):
+            watch(record)
+
+    world.medium.watch = see
+    world.check = lambda: None  # type: ignore[method-assign]
+    try:
+        schedule.run()
+    except (AssertionError, PerdureError, KeyError):
+        return False
+    return True
+
+
+def broken(reports: tuple[Report, ...]) -> set[str]:
+    return {verdict.invariant for report in reports for verdict in report.verdicts if verdict.state is State.BROKEN}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_misreading_shows_in_the_log_that_it_leaves(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    getattr(mutants, name)(monkeypatch)
+    first, expected = FOUND[name]
+    seen: set[str] = set()
+    for seed in (first, *range(SEEDS_MAX)):
+        schedule = Schedule(seed, trims=name in OF_TRIMMING)
+        came_to_its_end = run_unwatched(schedule)
+        medium = schedule.world.medium
+        seen = broken(check_medium(medium, NAMESPACE, medium.deleted, quiescent=came_to_its_end))
+        if seen & expected:
+            return
+    pytest.fail(f"{name} left no broken log in {SEEDS_MAX} schedules; the last one broke {seen or 'nothing'}")
+
+
+def test_every_mutant_is_found_or_it_is_said_why_not() -> None:
+    known = {name for name, one in inspect.getmembers(mutants, inspect.isfunction) if one.__module__ == mutants.__name__ and name[0] != "_"}
+    assert known == FOUND.keys() | NOT_IN_THE_LOG.keys()
