@@ -67,13 +67,15 @@ class KafkaLog:
         moved_s, next_offset = time.monotonic(), start
         try:
             while True:
-                for message in self._consumer.consume(_RECORDS_AT_ONCE, 0.2):
+                for message in self._take():
                     if message.error() is not None:
                         if self.bounds(topic, partition).start > next_offset:
                             raise Trimmed(f"{self._servers}: {topic}[{partition}]: the record at {next_offset} was deleted meanwhile")
                         raise Unreadable(f"{self._servers}: reading {topic}[{partition}]: {message.error()}")
                     moved_s = time.monotonic()
                     record = _record(message)
+                    if (record.topic, record.partition) != (topic, partition) or record.offset < next_offset:
+                        continue  # of an assignment that is gone
                     if record.offset >= end:
                         return
                     yield record
@@ -89,6 +91,11 @@ class KafkaLog:
             raise self._unreadable(error) from error
         finally:
             self._consumer.unassign()
+
+    def _take(self) -> list[Any]:
+        """What is there, or the first that comes and what came with it: to consume many waits until there are as many."""
+        first = self._consumer.poll(0.2)
+        return [] if first is None else [first, *self._consumer.consume(_RECORDS_AT_ONCE, 0)]
 
     def close(self) -> None:
         """See Source."""
