@@ -197,6 +197,7 @@ class _Check:
                 request["expires_at_ms"],
                 signature_of(outcome),
                 outcome[KIND],
+                outcome["run_id"] if outcome.get("started") else "",
                 entry.partition,
                 entry.offset,
             )
@@ -225,6 +226,7 @@ class _Check:
         self._context.expected.derive(entry, transitions)
         if any(run is None for run, _ in transitions):
             self._context.unseen[entry.partition].update(entry.body["command_offsets"])
+            self._context.half_seen.add((entry.partition, entry.offset))
 
     def problem(self, invariant: str, sentence: str, entry: Entry, run: Run | None) -> None:
         """From the fold."""

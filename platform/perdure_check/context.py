@@ -53,6 +53,8 @@ class Settled:
     expires_at_ms: int
     signature: int
     outcome: str
+    begun_run_id: str
+    """The run that a start began; empty for everything else."""
     partition: int
     offset: int
 
@@ -85,6 +87,8 @@ class Context:
     """Where histories ended when they were looked up first, all of them before any was read."""
     unseen: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     """Offsets of commands that were applied to runs from before the place where reading began, which may never have been carried."""
+    half_seen: set[tuple[int, int]] = field(default_factory=set)
+    """The records that say so: partition and offset."""
     starts: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     """Where live records say that a history may begin, behind the place where it was begun here."""
     positions: dict[int, Positions] = field(default_factory=dict)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from perdure_check.avro import KIND, Decoded
+from perdure_check.context import Settled
 from perdure_check.effects import signature_of
-from perdure_check.facts import Arrived, Fact, Run
+from perdure_check.facts import Arrived, Entry, Fact, Run
 from perdure_check.fold import CLOSES, STARTED
+from perdure_check.live import COMMIT
 from perdure_check.operations import Operation
 from perdure_check.payloads import first_value
 from perdure_check.rules.base import Rule, Watcher
+from perdure_check.verdict import Witness
 
 READS = frozenset({"QueryWorkflow", "AwaitWorkflow", "DescribeWorkflow", "FetchHistory", "ListWorkflows", "DescribePartition"})
 _OUTCOMES = frozenset({"WorkflowStarted", "Accepted", "Refused"})
@@ -40,19 +43,43 @@ class Acknowledged(Rule):
         self._ids: set[str] = set()
         self._forgotten: set[str] = set()
         self._acting: dict[str, str] = {}
-        self._replies = 0
+        self._replies = self._settled = 0
+        self._done: dict[tuple[int, int], Counter[object]] = {}
+        """By partition and offset of each record that settles requests: the runs that begin in it, its signals and its terminations."""
         self._wanted = {_key(one) for one in self._operations or () if one.signal}
         self._signals: Counter[_Signal] = Counter()
 
     def watches(self) -> Mapping[str, Watcher]:
         """See Rule."""
-        return {STARTED: self._started, "WorkflowExecutionSignaled": self._signaled, **dict.fromkeys(CLOSES, self._closed)}
+        return {
+            STARTED: self._started,
+            "WorkflowExecutionSignaled": self._signaled,
+            **dict.fromkeys(CLOSES, self._closed),
+            "WorkflowExecutionTerminated": self._terminated,
+        }
 
     def _started(self, fact: Fact) -> None:
         self._runs.add(fact.run.run_id)
         self._ids.add(fact.run.workflow_id)
+        self._do(fact, fact.run.run_id)
+
+    def entry(self, entry: Entry) -> None:
+        """See Rule."""
+        if entry.cause is None and entry.kind == COMMIT and entry.body["requests"]:
+            self._done[entry.partition, entry.offset] = Counter()
+
+    def _do(self, fact: Fact, what: object) -> None:
+        done = self._done.get((fact.entry.partition, fact.entry.offset))
+        if done is not None:
+            done[what] += 1
+
+    def _terminated(self, fact: Fact) -> None:
+        self._do(fact, fact.kind)
+        self._closed(fact)
 
     def _signaled(self, fact: Fact) -> None:
+        if fact.body["source"] is None:
+            self._do(fact, _signal(fact.body))
         if self._wanted:
             key = fact.run.workflow_id, fact.body["name"], repr(first_value(fact.body["input"]))
             if key in self._wanted:
@@ -67,8 +94,32 @@ class Acknowledged(Rule):
 
     def command(self, arrived: Arrived) -> None:
         """See Rule."""
-        if arrived.body is not None and arrived.body["request"] is not None and arrived.body["body"][KIND] not in READS:
-            self._acting[arrived.body["request"]["request_id"]] = arrived.body["workflow_id"]
+        command = arrived.body
+        if command is None or command["request"] is None or command["body"][KIND] in READS:
+            return
+        request_id = command["request"]["request_id"]
+        if request_id not in self._acting:
+            self._acting[request_id] = command["workflow_id"]
+            self._look_for(command, request_id)
+
+    def _look_for(self, command: Decoded, request_id: str) -> None:
+        """What a request was told to have done is in the very record that settles it."""
+        for settled in self.context.settled.get(request_id, ()):
+            place = settled.partition, settled.offset
+            done = self._done.get(place)
+            if (
+                settled.workflow_id != command["workflow_id"]
+                or settled.outcome == "Refused"
+                or done is None
+                or place in self.context.half_seen
+            ):
+                continue
+            self._settled += 1
+            for what, sentence in _promised(command["body"], settled):
+                done[what] -= 1
+                if done[what] < 0:
+                    whom = f"request {request_id!r} of workflow {settled.workflow_id!r}"
+                    self.witness(Witness(f"{whom} is settled as {settled.outcome}, and {sentence}", settled.partition, (settled.offset,)))
 
     def reply(self, arrived: Arrived) -> None:
         """See Rule."""
@@ -108,7 +159,9 @@ class Acknowledged(Rule):
     def finish(self) -> None:
         """See Rule."""
         given = "no record of operations was given" if self._operations is None else f"{len(self._operations)} operations of drivers"
-        self.detail = f"{self._replies} replies compared with live records; {given}"
+        self.detail = (
+            f"{self._settled} requests have what they were promised in the log; {self._replies} replies tell what it says; {given}"
+        )
         for one in self._operations or ():
             times = self._times(one)
             if times is None:
@@ -131,6 +184,22 @@ class Acknowledged(Rule):
         if one.operation == "start" and one.kind == "ok":
             return int(one.run_id in self._runs) if one.run_id else int(one.workflow_id in self._ids)
         return None
+
+
+def _promised(body: Decoded, settled: Settled) -> Iterator[tuple[object, str]]:
+    """What must be in a record that accepts a request, and what to say if it is not."""
+    if settled.begun_run_id:
+        yield settled.begun_run_id, f"its run {settled.begun_run_id} does not begin there"
+    signal = body if body[KIND] == "SignalWorkflow" else body.get("signal")
+    if signal is not None:
+        yield _signal(signal), f"its signal {signal['name']!r} is not there"
+    if body[KIND] == "TerminateWorkflow":
+        yield "WorkflowExecutionTerminated", "nothing is terminated there"
+
+
+def _signal(body: Decoded) -> int:
+    """A number that a signal's command and event share; equal payloads are equal signals."""
+    return hash((body["name"], repr(body["input"])))
 
 
 def _key(one: Operation) -> _Signal:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from perdure_check.avro import KIND
+from perdure_check.effects import Attempt
 from perdure_check.facts import Activity, Arrived, Fact
 from perdure_check.fold import ACTIVITY_ENDS
 from perdure_check.rules.base import Rule, Watcher
@@ -18,6 +20,8 @@ class Activities(Rule):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._outcomes = 0
+        self._granted: dict[Attempt, str] = {}
+        """The nonce of the delivery that alone may run an attempt."""
 
     def watches(self) -> Mapping[str, Watcher]:
         """See Rule."""
@@ -52,6 +56,8 @@ class Activities(Rule):
 
     def _note(self, fact: Fact) -> None:
         scheduled = fact.body["scheduled_event_id"]
+        if fact.kind == "ActivityAttemptStarted" and fact.body["granted"]:
+            self._granted[fact.run.run_id, scheduled, fact.body["attempt"]] = fact.body["nonce"]
         if scheduled in fact.same_transition:
             return
         activity = self._activity(fact)
@@ -85,6 +91,17 @@ class Activities(Rule):
         ):
             record = arrived.record
             self.breaks(f"{record.topic}[{record.partition}]:{record.offset} is attempt {arrived.body['attempt']} of at most {maximum}")
+
+    def reply(self, arrived: Arrived) -> None:
+        """See Rule."""
+        if arrived.body is None or arrived.body["body"][KIND] != "ActivityStartAcknowledged" or not arrived.body["body"]["granted"]:
+            return
+        told = arrived.body["body"]
+        nonce = self._granted.get((told["run_id"], told["scheduled_event_id"], told["attempt"]))
+        if nonce is not None and nonce != told["nonce"]:
+            place = f"the reply at offset {arrived.record.offset} of partition {arrived.record.partition} of the replies"
+            whom = f"attempt {told['attempt']} of event {told['scheduled_event_id']} of run {told['run_id']}"
+            self.breaks(f"{place} grants {whom} to delivery {told['nonce']!r}, and it was granted to {nonce!r}")
 
     def finish(self) -> None:
         """See Rule."""

@@ -73,6 +73,19 @@ def a_result_of_a_run_that_is_open(log: Forged) -> object:
     )
 
 
+@breaks("I1", "deposits_and_queries")
+def a_signal_that_was_accepted_and_is_in_no_history(log: Forged) -> object:
+    def without(one: Transition) -> Transition:
+        return replace(one, inbound=tuple(event for event in one.inbound if not isinstance(event, events.WorkflowExecutionSignaled)))
+
+    return log.change(HISTORY, lambda r: with_transitions(r, without))
+
+
+@breaks("I1", "transfers")
+def a_run_that_was_promised_and_never_began(log: Forged) -> object:
+    return log.change(HISTORY, lambda r: replace(r, transitions=()) if isinstance(r, CommitRecord) and r.requests else r)
+
+
 @breaks("I2", "transfers")
 def a_claim_without_a_position_record(log: Forged) -> object:
     def first(r: Any) -> Any:
