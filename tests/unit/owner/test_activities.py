@@ -4,6 +4,7 @@ import pytest
 
 from kit.core import WORKER, Core, data, produced
 from perdure._replay.actions import RequestCancelActivity, ScheduleActivity
+from perdure_platform.partition.transition.draft import TaskUndeliverable
 from perdure_schemas import events, notes
 from perdure_schemas.commands import (
     ActivityHeartbeat,
@@ -98,6 +99,17 @@ def test_a_late_result_of_a_failed_attempt_is_dropped() -> None:
     core.pass_time(1_000)
     assert not core.take(CompleteActivity(first, data("7"))).is_recorded
     assert core.take(CompleteActivity(core.attempt(), data("7"))).is_recorded
+
+
+def test_a_task_that_a_worker_has_is_not_parked_when_it_cannot_be_sent_once_more() -> None:
+    """A takeover sends tasks again whose queue may be out of reach by then. Parked, the attempt would lose its grant and its result."""
+    core = Core(code=scheduling(retry_options=RetryOptions(maximum_attempts=1)))
+    core.start()
+    core.take(started(core, asks_grant=True))
+    attempt = core.attempt()
+    undeliverable = TaskUndeliverable(attempt.run_id, attempt.scheduled_event_id, attempt.attempt, "queue 'work' cannot be written")
+    assert not core.decide(undeliverable).is_recorded
+    assert core.take(CompleteActivity(attempt, data("7"))).is_recorded
 
 
 @pytest.mark.parametrize(

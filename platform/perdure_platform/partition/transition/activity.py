@@ -191,9 +191,12 @@ def dispatch(draft: Draft, activity: ActivityState) -> None:
 
 
 def park(draft: Draft, undeliverable: TaskUndeliverable) -> None:
-    """A task could not be written to its queue: it rests, and `released` may move on (R9)."""
+    """A task could not be written to its queue: it rests, and `released` may move on (R9).
+
+    Unless a worker has it: then an earlier copy got through, and resting would take the attempt's grant and its result from it.
+    """
     activity = find(draft, ActivityReference(undeliverable.run_id, undeliverable.scheduled_event_id, undeliverable.attempt))
-    if activity is not None:
+    if activity is not None and activity.start is None:
         draft.note(
             notes.ActivityTaskParked(activity.scheduled_event_id, activity.attempt, undeliverable.reason, draft.now_ms + PARKED_RETRY_MS)
         )
