@@ -70,6 +70,8 @@ class Activities(Rule):
             maximum = activity.options["retry_options"]["maximum_attempts"]
             if maximum and attempt >= maximum:
                 self._of(fact, f"another attempt is to follow attempt {attempt}, and {maximum} are allowed")
+        elif fact.kind == "ActivityTaskParked" and activity.start_ms:
+            self._of(fact, f"the task of attempt {attempt} is parked, and a worker has it since {activity.start_ms}")
         elif fact.kind == "ActivityHeartbeatRecorded" and fact.body["counter"] <= activity.heartbeat_counter:
             self._of(fact, f"heartbeat {fact.body['counter']} is recorded behind heartbeat {activity.heartbeat_counter}")
 

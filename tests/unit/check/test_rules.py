@@ -11,12 +11,12 @@ from kit.scenarios import SCENARIOS
 from kit.world import World
 from perdure_check.rules import RULES
 from perdure_check.verdict import State
-from perdure_schemas import events
-from perdure_schemas.commands import Command, Origin
+from perdure_schemas import events, notes
+from perdure_schemas.commands import Command, Origin, ReplyAddress
 from perdure_schemas.failure import Failure, RetryState, TimeoutFailureInfo, TimeoutType
 from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, PositionRecord, Transition
 from perdure_schemas.payload import Payload
-from perdure_schemas.replies import Accepted, QueryAnswered, Reply
+from perdure_schemas.replies import Accepted, ActivityStartAcknowledged, QueryAnswered, Reply
 
 OUTSIDE = {"I7", "I14"}
 """Not in the log; the checker says so."""
@@ -198,6 +198,35 @@ def two_outcomes_of_one_activity(log: Forged) -> object:
         return with_transitions(r, twice)
 
     return log.change(HISTORY, doubled)
+
+
+@breaks("I5", "fan_out")
+def a_task_that_is_parked_while_a_worker_has_it(log: Forged) -> object:
+    def parked(one: Transition) -> Transition:
+        for event_id, event in enumerate((*one.inbound, *one.produced), one.first_event_id):
+            if isinstance(event, events.ActivityTaskScheduled):
+                started = notes.ActivityAttemptStarted(event_id, 1, "nonce", ReplyAddress("worker", 0))
+                return replace(one, notes=(started, notes.ActivityTaskParked(event_id, 1, "why", 1)))
+        return one
+
+    return log.change(HISTORY, lambda r: with_transitions(r, parked))
+
+
+@breaks("I5", "fan_out")
+def an_attempt_that_is_granted_to_two_deliveries(log: Forged) -> object:
+    granted: list[tuple[str, int]] = []
+
+    def announced(one: Transition) -> Transition:
+        for event_id, event in enumerate((*one.inbound, *one.produced), one.first_event_id):
+            if isinstance(event, events.ActivityTaskScheduled) and not granted:
+                granted.append((one.run_id, event_id))
+                note = notes.ActivityAttemptStarted(event_id, 1, "the first", ReplyAddress("worker", 0), granted=True)
+                return replace(one, notes=(note,))
+        return one
+
+    log.change(HISTORY, lambda r: with_transitions(r, announced))
+    ((run_id, event_id),) = granted
+    return log.add((REPLIES, 0), Reply("another", ActivityStartAcknowledged("fan-0", run_id, event_id, 1, "another", True)))
 
 
 @breaks("I6", "trimmed")
