@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--may-stay-open", default="", metavar="REGEX", help="workflow ids that do not end by themselves (with --quiescent)"
     )
     parser.add_argument("--operations", action="append", type=Path, default=[], metavar="FILE", help="what drivers asked and were told")
+    parser.add_argument("--summaries", type=Path, metavar="FILE", help="what `perdure workflow list --json` printed")
     parser.add_argument("--copy", action="append", type=Path, default=[], metavar="FILE", help="records copied before they were deleted")
     parser.add_argument("--copy-to", type=Path, metavar="FILE", help="add histories and commands to this copy, and check nothing")
     parser.add_argument("--bank", metavar="TYPE:SIGNAL[:DEPOSIT]", help="account workflows whose balances are to be summed")
@@ -77,6 +78,7 @@ def _check(chosen: Any) -> Report:
     options = Options(
         quiescent=chosen.quiescent,
         operations=read_operations(chosen.operations) if chosen.operations else None,
+        summaries=_summaries(chosen.summaries) if chosen.summaries else None,
         bank=_bank(chosen) if chosen.bank else None,
         clock_bound_ms=chosen.clock_bound_ms,
         may_stay_open=chosen.may_stay_open,
@@ -89,6 +91,17 @@ def _check(chosen: Any) -> Report:
         return check(source, chosen.namespace or named or "default", options)
     finally:
         source.close()
+
+
+def _summaries(place: Path) -> tuple[dict[str, Any], ...]:
+    try:
+        rows = json.loads(place.read_text("utf-8"))
+        for row in rows:
+            for field in ("workflow_id", "run_id", "status", "start_time_ms", "close_time_ms", "history_length"):
+                row[field]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"the summaries {place} cannot be read: {error!r}") from error
+    return tuple(rows)
 
 
 def _bank(chosen: Any) -> Bank:

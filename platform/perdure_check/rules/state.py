@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from perdure_check.facts import Entry
+from perdure_check.fold import Fold
 from perdure_check.live import CHECKPOINT
 from perdure_check.positions import marks_of
 from perdure_check.rules.base import Rule
+from perdure_check.verdict import Witness
+
+_STATUS = {
+    "": "running",
+    "WorkflowExecutionCompleted": "completed",
+    "WorkflowExecutionFailed": "failed",
+    "WorkflowExecutionCanceled": "canceled",
+    "WorkflowExecutionTerminated": "terminated",
+    "WorkflowExecutionContinuedAsNew": "continued_as_new",
+    "WorkflowExecutionTimedOut": "timed_out",
+}
 
 
 class StateIsFold(Rule):
@@ -17,7 +29,9 @@ class StateIsFold(Rule):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._missing_requests: set[tuple[str, str]] = set()
-        self._checkpoints = 0
+        self._checkpoints = self._compared = 0
+        rows = self.context.options.summaries or ()
+        self._rows = {(row["workflow_id"], row["run_id"]): row for row in rows}
 
     def entry(self, entry: Entry) -> None:
         """See Rule."""
@@ -49,9 +63,33 @@ class StateIsFold(Rule):
                 sentence = f"the checkpoint lacks that the command at offset {offset} was applied to {workflow_id!r}, above the watermark"
                 self.breaks(sentence, entry)
 
+    def partition_read(self, fold: Fold) -> None:
+        """See Rule."""
+        for name, run in fold.runs.items():
+            row = self._rows.pop(name, None)
+            if row is None:
+                if self.context.options.summaries is not None and self.context.options.quiescent:
+                    self.breaks("it is not among the exported summaries", None, run)
+                continue
+            told = str(row["status"]), row["start_time_ms"], row["close_time_ms"], row["history_length"]
+            ours = _STATUS[run.close], run.start_ms, run.close_ms, run.next_event_id - 1
+            if not run.is_open and told[0] != "running":
+                self._compared += 1
+                if told != ours:
+                    self.breaks(f"the exported summary says {told} (status, start, close, events), and the log {ours}", None, run)
+            elif self.context.options.quiescent:
+                self._compared += 1
+                if told[:2] != ours[:2]:
+                    self.breaks(f"the exported summary says {told[:2]} (status, start), and the log {ours[:2]}", None, run)
+
     def finish(self) -> None:
         """See Rule."""
+        if not self.context.is_trimmed and not self.context.stopped and self.context.options.quiescent:
+            for workflow_id, run_id in self._rows:
+                self.witness(Witness("it is among the exported summaries, and in no history", -1, (), workflow_id, run_id))
         starts = self.context.counts["starts compared"]
         self.detail = f"{self._checkpoints} checkpoints and all carried runs are what the log made; read again from {starts} starts"
-        if self.context.options.summaries is None:
+        if self.context.options.summaries is not None:
+            self.detail += f"; {self._compared} exported summaries agree with it"
+        else:
             self.detail += "; no exported summaries were given, and owners' stores are compared by `perdure partition verify`"

@@ -73,6 +73,20 @@ def test_a_broken_invariant_is_an_exit_code_with_a_witness(file: Path, tmp_path:
     assert "start '1' of workflow 'x' was acknowledged, and is not in the log" in said.stdout
 
 
+def test_exported_summaries_are_compared_with_the_log(file: Path, tmp_path: Path) -> None:
+    row = {"workflow_id": "nobody", "run_id": "r", "status": "completed", "start_time_ms": 1, "close_time_ms": 2, "history_length": 3}
+    (tmp_path / "rows").write_text(json.dumps([row]))
+    said = typed("--log", f"sqlite:///{file}", "--namespace", NAMESPACE, "--quiescent", "--json", "--summaries", str(tmp_path / "rows"))
+    assert said.returncode == 1
+    witnesses = json.loads(said.stdout)["verdicts"][5]["witnesses"]
+    assert [one["sentence"] for one in witnesses if one["workflow_id"] == "nobody"] == []
+    assert {one["sentence"] for one in witnesses} == {"it is not among the exported summaries"}
+    (tmp_path / "rows").write_text("[{}]")
+    said = typed("--log", f"sqlite:///{file}", "--namespace", NAMESPACE, "--summaries", str(tmp_path / "rows"))
+    assert said.returncode == 2
+    assert "workflow_id" in said.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
