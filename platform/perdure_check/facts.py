@@ -54,6 +54,8 @@ class Run:
     """Inbound events that the run's code has not seen."""
     blocked: bool = False
     """Whether its last activation failed."""
+    parked: bool = False
+    """Whether its code is not activated until an operator resumes it."""
 
     @property
     def is_open(self) -> bool:

@@ -148,6 +148,8 @@ class Fold:
             if not run.is_open and self.open.get(run.workflow_id) == run.run_id:
                 del self.open[run.workflow_id]
         if transition["activated"]:
+            if run.parked:
+                self._listener.problem("I2", "its code is activated while it is parked", entry, run)
             run.pending, run.blocked = 0, False
         closed = frozenset(ended) if run.is_open else None
         for note in notes:
@@ -247,6 +249,7 @@ def _apply_event(run: Run, event: Decoded, time_ms: int) -> None:
     elif kind in CLOSES:
         run.close, run.close_ms, run.new_run_id = kind, time_ms, event.get("new_run_id", "")
         run.activities, run.timers, run.external, run.pending, run.blocked = {}, {}, {}, 0, False
+        run.parked = False
 
 
 def _scheduled(run: Run, event_id: int, event: Decoded, time_ms: int) -> None:
@@ -312,6 +315,8 @@ KNOWN_NOTES = frozenset(
         "ActivityAttemptDispatched",
         "ActivityHeartbeatRecorded",
         "ActivityTaskParked",
+        "RunParked",
+        "RunResumed",
     }
 )
 """A test compares both with the schemas, so that a new kind is not passed over in silence."""
@@ -319,9 +324,18 @@ KNOWN_NOTES = frozenset(
 
 def _apply_note(run: Run, note: Decoded, time_ms: int) -> None:
     kind = note[KIND]
-    if kind == "ActivationFailed":
-        run.blocked = run.is_open
-        return
+    match kind:
+        case "ActivationFailed":
+            run.blocked = run.is_open
+            return
+        case "RunParked":
+            run.parked = run.is_open
+            return
+        case "RunResumed":
+            run.parked, run.pending = False, run.pending - len(note["skipped_event_ids"])
+            return
+        case _:
+            pass
     activity: Activity | None = run.activities.get(note.get("scheduled_event_id", 0))
     if activity is None:
         return

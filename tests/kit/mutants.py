@@ -485,7 +485,7 @@ def delete_unconfirmed(patch: pytest.MonkeyPatch) -> None:
 
     def mutant(self: Any, *arguments: Any) -> None:
         original(self, *arguments)
-        self.named = arguments[-1]
+        self.named = arguments[6]
 
     def turn(self: Any, now_ms: int, *, is_settled: bool, in_flight_bytes: int) -> None:
         original_turn(self, now_ms, is_settled=is_settled, in_flight_bytes=in_flight_bytes)

@@ -22,6 +22,7 @@ class Liveness(Rule):
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._open = 0
         self._blocked: list[str] = []
+        self._parked: list[str] = []
 
     def partition_read(self, fold: Fold) -> None:
         """See Rule."""
@@ -31,7 +32,9 @@ class Liveness(Rule):
             if not run.is_open:
                 continue
             self._open += 1
-            if run.blocked:
+            if run.parked:
+                self._parked.append(run.workflow_id)
+            elif run.blocked:
                 self._blocked.append(run.workflow_id)
             elif self.context.options.quiescent:
                 self._look(run, now_ms, pattern)
@@ -46,7 +49,9 @@ class Liveness(Rule):
 
     def finish(self) -> None:
         """See Rule."""
-        blocked = f"; {len(self._blocked)} are blocked by their code: {', '.join(sorted(self._blocked)[:5])}" if self._blocked else ""
-        self.detail = f"{self._open} runs are open{blocked}"
+        self.detail = f"{self._open} runs are open"
+        for ids, what in ((self._blocked, "blocked by their code"), (self._parked, "parked until somebody resumes them")):
+            if ids:
+                self.detail += f"; {len(ids)} are {what}: {', '.join(sorted(ids)[:5])}"
         if not self.context.options.quiescent:
             self.not_checked = f"the namespace is not said to be quiet (--quiescent); {self.detail}"

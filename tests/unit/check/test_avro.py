@@ -26,7 +26,7 @@ from perdure_schemas.notes import Note
 from perdure_schemas.replies import Reply
 from perdure_schemas.tasks import ActivityTask
 
-GOLDEN = Path(__file__).parents[3] / "schemas" / "golden" / "v1"
+GOLDEN = Path(__file__).parents[3] / "schemas" / "golden"
 CASES = [(topic, name) for topic, records in RECORDS.items() for name in records]
 KINDS: dict[str, Any] = {
     "commands": Command,
@@ -92,7 +92,10 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize(("topic", "name"), CASES)
 def test_golden_bytes_are_what_the_product_wrote(topic: str, name: str) -> None:
-    assert decoder(topic).decode((GOLDEN / f"{topic}-{name}.bin").read_bytes()) == plain(RECORDS[topic][name])
+    written = sorted(GOLDEN.glob(f"v*/{topic}-{name}.bin"))
+    assert written
+    for golden in written:
+        assert decoder(topic).decode(golden.read_bytes()) == plain(RECORDS[topic][name])
 
 
 @pytest.mark.parametrize("topic", KINDS)
