@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 
-from perdure._log.errors import LogError, OffsetOutOfRange
+from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange
 from perdure._log.port import Consumer, Log, Record
+from perdure._log.progress import ProgressWatch
 from perdure_schemas.codec import decode_reply
 from perdure_schemas.errors import CodecError
 from perdure_schemas.headers import CLIENT_ID
@@ -86,10 +88,13 @@ class Receiver:
     def _read(self) -> None:
         """Read until the end is asked for."""
         consumer: Consumer = self._log.consumer()
+        progress = ProgressWatch(self._log, lambda: time.monotonic() * 1000)
         try:
             consumer.assign({self._where: self._offset})
             while not self._stopped.is_set() and not self._loop.is_closed():
                 records = consumer.poll(_RECORDS_MAX, _POLL_MS)
+                if progress.stalled(lambda: {self._where: self._offset}):
+                    raise LogUnavailable(f"reading replies stands still at offset {self._offset}, although there are more")
                 self.trouble = None
                 if not records:
                     continue

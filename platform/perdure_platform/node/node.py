@@ -9,8 +9,8 @@ import logging
 
 from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamaged
 from perdure._log.port import Consumer, Membership, Record, TopicPartition
+from perdure._log.progress import ProgressWatch
 from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
-from perdure_platform.node.progress import ProgressWatch
 from perdure_platform.node.topics import partition_topics
 from perdure_schemas.topics import commands_topic, history_topic
 

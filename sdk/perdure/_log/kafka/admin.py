@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -12,7 +13,8 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
 from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange, TopicNotFound
-from perdure._log.kafka.errors import OUT_OF_RANGE, STALE_LEADER, Trouble, log_error
+from perdure._log.kafka.chatter import logger
+from perdure._log.kafka.errors import OUT_OF_RANGE, Trouble, log_error
 from perdure._log.kafka.settings import Settings
 from perdure._log.port import TopicDescription
 from perdure._log.port import TopicPartition as Where
@@ -20,7 +22,9 @@ from perdure_schemas.topics import TopicSpec
 
 _START = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _END = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_REQUEST_TIMEOUT_S = 10.0
+_REQUEST_TIMEOUT_S = 5.0
+_CLIENT_LIVES_S = 5.0
+"""How long a client is kept at least, whatever fails."""
 _APPEARS_NAP_S = 0.02
 _LOOK_S = 0.1
 _REFUSED_S = 2.0
@@ -35,6 +39,8 @@ class KafkaAdmin:
         self._trouble = Trouble(url)
         self._configured = settings
         self._client = self._connect()
+        self._connected_at = time.monotonic()
+        self._changing = threading.Lock()
 
     def _connect(self) -> AdminClient:
         try:
@@ -43,22 +49,31 @@ class KafkaAdmin:
         except KafkaException as error:
             raise log_error(error, self._url) from error
 
-    def forget_leaders(self) -> None:
-        """Start over with a new client: an admin client keeps asking with the leader epoch that it has once learnt, although a broker
-        that has been restarted refuses it each time (FENCED_LEADER_EPOCH)."""
-        self._client = self._connect()
+    def start_over(self, failed: AdminClient, error: LogError) -> None:
+        """Go on with a new client after `failed`, but not again and again while nobody can be reached.
+
+        An admin client keeps asking with the leader epoch that it has once learnt, although a broker that has been restarted refuses it
+        each time (FENCED_LEADER_EPOCH); and one that has lost all of its brokers may never look for them again.
+        """
+        now = time.monotonic()
+        with self._changing:
+            if failed is self._client and now - self._connected_at > _CLIENT_LIVES_S:
+                logger.info("%s; going on with a new client", error)
+                self._client = self._connect()
+                self._connected_at = now
 
     def request_offsets(self, partitions: Sequence[Where], *, end: bool) -> OffsetsRequest:
         """Ask for end or start offsets, in one request per broker, without waiting."""
-        self._client.poll(0)
+        client = self._client
+        client.poll(0)
         spec = _END if end else _START
         wanted = {TopicPartition(*where): spec for where in partitions}
         futures = (
-            self._client.list_offsets(wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_REQUEST_TIMEOUT_S)
+            client.list_offsets(wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_REQUEST_TIMEOUT_S)
             if wanted
             else {}
         )
-        return OffsetsRequest(self, self._client, {(asked.topic, asked.partition): future for asked, future in futures.items()})
+        return OffsetsRequest(self, client, {(asked.topic, asked.partition): future for asked, future in futures.items()})
 
     def offsets(self, partitions: Sequence[Where], timeout_ms: int, *, end: bool) -> dict[Where, int]:
         """The same, awaited. Asks again while a partition has no leader. Raises LogUnavailable, TopicNotFound."""
@@ -79,11 +94,12 @@ class KafkaAdmin:
         if not names:
             return {}
         timeout_s = max(timeout_ms, 1) / 1000
-        asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=timeout_s)
+        client = self._client
+        asked = client.describe_topics(TopicCollection(list(names)), request_timeout=timeout_s)
         found = {}
         for name, future in asked.items():
             try:
-                found[name] = self.result(future, timeout_s, f"describing {name}")
+                found[name] = self.result(client, future, timeout_s, f"describing {name}")
             except TopicNotFound:
                 continue
         settings = self._settings(list(found), timeout_s)
@@ -100,15 +116,16 @@ class KafkaAdmin:
         deadline = time.monotonic() + timeout_ms / 1000
         topics = [NewTopic(spec.name, spec.partitions, -1, config=spec.settings) for spec in specs]
         timeout_s = max(timeout_ms, 1) / 1000
-        futures = self._client.create_topics(topics, operation_timeout=timeout_s, request_timeout=timeout_s)
+        client = self._client
+        futures = client.create_topics(topics, operation_timeout=timeout_s, request_timeout=timeout_s)
         for name, future in futures.items():
             try:
                 future.result(timeout_s + 1)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise self.error(error, f"creating {name}") from error
+                    raise self.error(client, error, f"creating {name}") from error
             except FutureTimeout:
-                raise self.error(None, f"creating {name}") from None
+                raise self.error(client, None, f"creating {name}") from None
         missing = {spec.name for spec in specs}
         while True:
             missing -= self.describe(sorted(missing), max(1, round((deadline - time.monotonic()) * 1000))).keys()
@@ -120,27 +137,36 @@ class KafkaAdmin:
 
     def names(self, prefix: str, timeout_ms: int) -> list[str]:
         """Names of the topics that begin with `prefix`, sorted."""
+        client = self._client
         try:
-            known = self._client.list_topics(timeout=max(timeout_ms, 1) / 1000)
+            known = client.list_topics(timeout=max(timeout_ms, 1) / 1000)
         except KafkaException as error:
-            raise self.error(error, "listing topics") from error
+            raise self.error(client, error, "listing topics") from error
         return sorted(name for name in known.topics if name.startswith(prefix))
+
+    def request_members(self, group: str) -> MembersRequest:
+        """Ask who is in a group, without waiting."""
+        client = self._client
+        client.poll(0)
+        (future,) = client.describe_consumer_groups([group], request_timeout=_REQUEST_TIMEOUT_S).values()
+        return MembersRequest(self, client, future, group)
 
     def truncate_before(self, where: Where, offset: int, timeout_ms: int) -> None:
         """Delete the records below `offset`."""
         timeout_s = max(timeout_ms, 1) / 1000
         asked = TopicPartition(*where, offset)
-        futures = self._client.delete_records([asked], request_timeout=timeout_s, operation_timeout=timeout_s)
+        client = self._client
+        futures = client.delete_records([asked], request_timeout=timeout_s, operation_timeout=timeout_s)
         for future in futures.values():
             try:
-                self.result(future, timeout_s, f"deleting the records of {where[0]}[{where[1]}] before {offset}")
+                self.result(client, future, timeout_s, f"deleting the records of {where[0]}[{where[1]}] before {offset}")
             except LogUnavailable as error:
                 cause = error.__cause__
                 if isinstance(cause, KafkaException) and cause.args[0].code() in OUT_OF_RANGE:
                     raise OffsetOutOfRange(*where, f"cannot delete up to {offset}: the log ends before") from error
                 raise
 
-    def result(self, future: Future[Any], timeout_s: float, what: str) -> Any:
+    def result(self, client: AdminClient, future: Future[Any], timeout_s: float, what: str) -> Any:
         """What a request came to. Raises LogError, for refused credentials after a moment: the library would try to the end."""
         started = time.monotonic()
         deadline = started + timeout_s + 1
@@ -148,18 +174,18 @@ class KafkaAdmin:
             try:
                 return future.result(min(_LOOK_S, max(0.0, deadline - time.monotonic())))
             except KafkaException as error:
-                raise self.error(error, what) from error
+                raise self.error(client, error, what) from error
             except FutureTimeout:
-                self._client.poll(0)
+                client.poll(0)
                 now = time.monotonic()
                 if now - started > _REFUSED_S and (refused := self._trouble.refusal_since(started)) is not None:
                     raise refused from None
                 if now >= deadline:
-                    raise self.error(None, what) from None
+                    raise self.error(client, None, what) from None
 
-    def error(self, error: KafkaException | None, what: str) -> LogError:
-        """Why a request failed: a refusal of the credentials, where there was one, explains every time-out."""
-        self._client.poll(0)
+    def error(self, client: AdminClient, error: KafkaException | None, what: str) -> LogError:
+        """Why a request of `client` failed: a refusal of the credentials, where there was one, explains every time-out."""
+        client.poll(0)
         refused = self._trouble.refusal()
         if refused is not None:
             return refused
@@ -167,8 +193,11 @@ class KafkaAdmin:
             found: LogError = LogUnavailable(f"{self._url}: {what}: no answer in time")
         else:
             found = log_error(error, f"{self._url}: {what}")
-        if isinstance(found, LogUnavailable) and (why := self._trouble.unconnected()):
-            return LogUnavailable(f"{found}; the last attempt to connect: {why}")
+        if isinstance(found, LogUnavailable):
+            if error is not None:
+                self.start_over(client, found)
+            if why := self._trouble.unconnected():
+                return LogUnavailable(f"{found}; the last attempt to connect: {why}")
         return found
 
     def _check_known(self, names: set[str], timeout_ms: int) -> None:
@@ -182,9 +211,10 @@ class KafkaAdmin:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         settings = {}
-        for resource, future in self._client.describe_configs(resources, request_timeout=timeout_s).items():
+        client = self._client
+        for resource, future in client.describe_configs(resources, request_timeout=timeout_s).items():
             try:
-                entries: Mapping[str, Any] = self.result(future, timeout_s, f"reading the settings of {resource.name}")
+                entries: Mapping[str, Any] = self.result(client, future, timeout_s, f"reading the settings of {resource.name}")
             except TopicNotFound:
                 continue
             settings[resource.name] = {name: entry.value for name, entry in entries.items() if entry.value is not None}
@@ -212,11 +242,31 @@ class OffsetsRequest:
         found = {}
         for where, future in self._futures.items():
             try:
-                found[where] = future.result(max(0.0, deadline - time.monotonic())).offset
+                offset = future.result(max(0.0, deadline - time.monotonic())).offset
+                if offset < 0:  # what the library gives, and no error, where a broker did not answer
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - so named
+                found[where] = offset
             except KafkaException as error:
-                if error.args[0].code() in STALE_LEADER:
-                    self._admin.forget_leaders()
-                raise self._admin.error(error, f"offsets of {where[0]}[{where[1]}]") from error
+                raise self._admin.error(self._client, error, f"offsets of {where[0]}[{where[1]}]") from error
             except FutureTimeout:
-                raise self._admin.error(None, f"offsets of {where[0]}[{where[1]}]") from None
+                raise self._admin.error(self._client, None, f"offsets of {where[0]}[{where[1]}]") from None
         return found
+
+
+class MembersRequest:
+    """The members of a group, on their way."""
+
+    def __init__(self, admin: KafkaAdmin, client: AdminClient, future: Future[Any], group: str) -> None:
+        self._admin = admin
+        self._client = client
+        self._future = future
+        self._group = group
+
+    def result(self) -> frozenset[str] | None:
+        """Their ids, or None while the answer is not there. Raises LogError."""
+        if not self._future.done():
+            return None
+        try:
+            return frozenset(member.member_id for member in self._future.result().members)
+        except KafkaException as error:
+            raise self._admin.error(self._client, error, f"describing the group {self._group}") from error

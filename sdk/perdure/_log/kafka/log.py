@@ -44,7 +44,7 @@ class KafkaLog:
     def producer(self, delivery: Delivery) -> Producer:
         """See Log."""
         self._check_open()
-        return KafkaProducer(self.url, settings.producer(self._servers, self._properties, delivery), delivery)
+        return KafkaProducer(self.url, settings.producer(self._servers, self._properties, delivery), delivery, self._admin)
 
     def consumer(self) -> Consumer:
         """See Log."""
@@ -54,7 +54,7 @@ class KafkaLog:
     def membership(self, group: str, topic: str, session_timeout_ms: int) -> Membership:
         """See Log."""
         self._check_open()
-        return KafkaMembership(self.url, settings.member(self._servers, self._properties, group, session_timeout_ms), topic)
+        return KafkaMembership(self.url, settings.member(self._servers, self._properties, group, session_timeout_ms), topic, self._admin)
 
     def group_consumer(self, group: str, topic: str, session_timeout_ms: int) -> GroupConsumer:
         """See Log."""

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer as KafkaClient
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from perdure._log.errors import LogClosed, LogError, LogUnavailable
-from perdure._log.kafka.admin import KafkaAdmin
+from perdure._log.kafka.admin import KafkaAdmin, MembersRequest
 from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.consumer import record, take
 from perdure._log.kafka.errors import Trouble, log_error
@@ -22,28 +22,85 @@ _COMMIT_TIMEOUT_S = 5.0
 _BACKLOG_TIMEOUT_MS = 5_000
 _HOLD_BACK_S = 0.5
 """A shorter pause is kept from the library: its own pause throws away what it has fetched, and ends up to a second late."""
+_LOOK_S = 10.0
+"""Who holds nothing for so long looks whether it is in its group at all; less often after each client in vain."""
+_LOOK_MAX_S = 300.0
 _UNKNOWN_END = 1 << 62
 """Where the end could not be had, everything may be a redelivery."""
 
 
 class _Member:
-    """The library's consumer in a group, cooperative: what is kept over a rebalance is not interrupted."""
+    """The library's consumer in a group, cooperative: what is kept over a rebalance is not interrupted.
+
+    A client that loses its brokers may never find them again (librdkafka issue 5301; seen here after restarts of a broker). One that holds
+    nothing, and that the group does not know, is replaced.
+    """
 
     def __init__(
-        self, url: str, settings: Settings, topic: str, given: Callable[[list[int]], None], taken: Callable[[list[int]], None]
+        self,
+        url: str,
+        settings: Settings,
+        topic: str,
+        admin: KafkaAdmin,
+        given: Callable[[list[int]], None],
+        taken: Callable[[list[int]], None],
     ) -> None:
         self.url = url
         self.topic = topic
+        self._settings = settings
+        self._admin = admin
+        self._look_s = _LOOK_S
+        self._look_at = time.monotonic() + _LOOK_S
+        self._looking: MembersRequest | None = None
+        self._was_absent = False
         self._given = given
         self._taken = taken
         self._error: LogError | None = None
         self._committing: threading.Thread | None = None
         self._trouble = Trouble(url)
+        self.client = self._join()
+
+    def _join(self) -> KafkaClient:
         try:
-            self.client = KafkaClient({**settings, "error_cb": self._trouble.note})
-            self.client.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+            client = KafkaClient({**self._settings, "error_cb": self._trouble.note})
+            client.subscribe([self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         except KafkaException as error:
-            raise log_error(error, url) from error
+            raise log_error(error, self.url) from error
+        return client
+
+    def look_after(self, *, holds_something: bool) -> None:
+        """To be called at every turn: replaces the client where it is no member of the group and does not become one."""
+        now = time.monotonic()
+        if holds_something:
+            self._look_s, self._look_at = _LOOK_S, now + _LOOK_S
+            self._looking, self._was_absent = None, False
+        elif now >= self._look_at:
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        if self._looking is None:
+            self._looking = self._admin.request_members(self._settings["group.id"])
+            return
+        try:
+            members = self._looking.result()
+        except LogError as error:
+            logger.debug("%s: whether this process is a member of a group on %s is unknown: %s", self.url, self.topic, error)
+            members = frozenset((self.client.memberid(),))
+        if members is None:
+            return
+        self._looking, self._look_at = None, now + self._look_s
+        is_absent = self.client.memberid() not in members
+        if is_absent and self._was_absent:
+            logger.warning(
+                "%s: the group %s does not know this process, which cannot join; going on with a new client",
+                self.url,
+                self._settings["group.id"],
+            )
+            threading.Thread(target=self._close, args=(self.client,), name="perdure-kafka-leave", daemon=True).start()
+            self.client = self._join()
+            self._look_s = min(2 * self._look_s, _LOOK_MAX_S)
+            is_absent = False
+        self._was_absent = is_absent
 
     def check(self, error: KafkaError) -> None:
         """Remember an error that does not pass by itself."""
@@ -59,7 +116,7 @@ class _Member:
 
     def leave(self) -> None:
         """Leave the group; waits a few seconds at most."""
-        leaving = threading.Thread(target=self._close, name="perdure-kafka-leave", daemon=True)
+        leaving = threading.Thread(target=self._close, args=(self.client,), name="perdure-kafka-leave", daemon=True)
         leaving.start()
         leaving.join(_LEAVE_TIMEOUT_S)
 
@@ -85,30 +142,32 @@ class _Member:
         else:
             outcome.append(all(each.error is None for each in committed or ()))
 
-    def _close(self) -> None:
+    def _close(self, client: KafkaClient) -> None:
         if self._committing is not None:
             self._committing.join()
         try:
-            self.client.close()
+            client.close()
         except (KafkaException, RuntimeError) as error:
             logger.warning("%s: leaving a group on %s: %s", self.url, self.topic, error)
 
     def _on_assign(self, client: KafkaClient, partitions: list[TopicPartition]) -> None:
         client.incremental_assign(partitions)
-        self._given([each.partition for each in partitions])
+        if client is self.client:
+            self._given([each.partition for each in partitions])
 
     def _on_revoke(self, client: KafkaClient, partitions: list[TopicPartition]) -> None:
-        self._taken([each.partition for each in partitions])
+        if client is self.client:
+            self._taken([each.partition for each in partitions])
         client.incremental_unassign(partitions)
 
 
 class KafkaMembership:
     """A member that leads. It is assigned partitions and fetches nothing from them."""
 
-    def __init__(self, url: str, settings: Settings, topic: str) -> None:
+    def __init__(self, url: str, settings: Settings, topic: str, admin: KafkaAdmin) -> None:
         self._partitions: set[int] = set()
         self._left = False
-        self._member = _Member(url, settings, topic, self._given, self._partitions.difference_update)
+        self._member = _Member(url, settings, topic, admin, self._given, self._partitions.difference_update)
 
     def poll(self) -> frozenset[int]:
         """See Membership. Raises LogUnauthorized, LogMisconfigured."""
@@ -118,6 +177,7 @@ class KafkaMembership:
             if (error := message.error()) is not None:
                 self._member.check(error)
         self._member.raise_error()
+        self._member.look_after(holds_something=bool(self._partitions))
         return frozenset(self._partitions)
 
     def leave(self) -> None:
@@ -141,7 +201,7 @@ class KafkaGroupConsumer:
         self._paused_at: float | None = None
         self._fetches = True
         self._closed = False
-        self._member = _Member(url, settings, topic, self._given, self._taken)
+        self._member = _Member(url, settings, topic, admin, self._given, self._taken)
 
     def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
         """See GroupConsumer. Raises LogUnauthorized, LogMisconfigured."""
@@ -160,6 +220,7 @@ class KafkaGroupConsumer:
                 records.append(record(message))
         if not records:
             self._member.raise_error()
+        self._member.look_after(holds_something=bool(self._backlog_ends))
         return records
 
     def backlog_end(self, partition: int) -> int:

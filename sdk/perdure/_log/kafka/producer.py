@@ -1,4 +1,4 @@
-"""Appends to Kafka."""
+"""Appends to Kafka, and goes on with a new client where the library's hangs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaClient
 
 from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge
+from perdure._log.kafka.admin import KafkaAdmin, OffsetsRequest
+from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.errors import PURGED, Trouble, log_error
 from perdure._log.kafka.settings import Settings
 from perdure._log.port import Delivery, FailedAppend, Headers
 from perdure._log.size import check_size
+
+_STALLED_S = 10.0
+"""How long nothing may be heard of any append before the cluster is asked whether it is there; longer after each client in vain."""
+_STALLED_MAX_S = 300.0
 
 
 class KafkaProducer:
@@ -21,14 +27,21 @@ class KafkaProducer:
 
     Every append has a callback, because only callbacks tell of failures; it costs less than half a microsecond. After a failure
     that the library calls fatal, and for an ORDERED producer after any, nothing more is sent.
+
+    A client that loses its brokers may never find them again (librdkafka issue 5301; seen here after restarts of a broker). Where appends
+    wait, and the cluster answers `admin` about the very partition, they all count as failed, and a new client does what comes then.
     """
 
-    def __init__(self, url: str, settings: Settings, delivery: Delivery) -> None:
+    def __init__(self, url: str, settings: Settings, delivery: Delivery, admin: KafkaAdmin) -> None:
         self._url = url
         self._settings = settings
         self._ordered = delivery is Delivery.ORDERED
-        self._generation = 0
-        self._outstanding = 0
+        self._admin = admin
+        self._appended = 0
+        self._waiting: dict[int, tuple[object, str, int]] = {}
+        self._heard_at = 0.0
+        self._stalled_s = _STALLED_S
+        self._probe: OffsetsRequest | None = None
         self._tokens: list[object] = []
         self._failed: list[FailedAppend] = []
         self._broken: LogError | None = None
@@ -46,11 +59,12 @@ class KafkaProducer:
             return
         if self._client is None:
             self._client = self._connect()
-        report = functools.partial(self._report, self._generation, token, topic, partition)
+        number = self._appended
+        report = functools.partial(self._report, number)
         try:
             self._client.produce(topic, value, key, partition, report, headers=list(headers) or None)
         except BufferError:
-            raise LogBusy(f"{self._outstanding} appends wait for {self._url}") from None
+            raise LogBusy(f"{len(self._waiting)} appends wait for {self._url}") from None
         except KafkaException as error:
             found = log_error(error, f"{self._url}: append to {topic}[{partition}]")
             if isinstance(found, LogBusy | RecordTooLarge):
@@ -59,7 +73,10 @@ class KafkaProducer:
                 self._stop(found)
             self._failed.append(FailedAppend(token, topic, partition, found))
         else:
-            self._outstanding += 1
+            self._appended += 1
+            if not self._waiting:
+                self._heard_at = time.monotonic()
+            self._waiting[number] = (token, topic, partition)
 
     def poll(self, timeout_ms: int = 0) -> tuple[list[object], list[FailedAppend]]:
         """See Producer. Raises LogUnauthorized while the brokers refuse this client."""
@@ -67,11 +84,13 @@ class KafkaProducer:
         if self._client is not None:
             self._serve(0)
             deadline = time.monotonic() + timeout_ms / 1000
-            while self._outstanding and not self._tokens and not self._failed and (refusal := self._trouble.refusal()) is None:
+            while self._waiting and not self._tokens and not self._failed and (refusal := self._trouble.refusal()) is None:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     break
                 self._serve(left_s)  # returns at the first report, which may be of an append without a token
+            if self._waiting and not self._tokens and self._is_stalled():
+                self._abandon()
         if refusal is not None:
             raise refusal
         tokens, self._tokens = self._tokens, []
@@ -81,19 +100,19 @@ class KafkaProducer:
     def flush(self, timeout_ms: int) -> bool:
         """See Producer."""
         deadline = time.monotonic() + timeout_ms / 1000
-        while self._client is not None and self._outstanding and (left_s := deadline - time.monotonic()) > 0:
+        while self._client is not None and self._waiting and (left_s := deadline - time.monotonic()) > 0:
             # Not the library's own flush: it waits for reports of appends that are dropped, and raises half-way.
             self._serve(left_s)
-        return not self._outstanding
+        return not self._waiting
 
     def outstanding(self) -> int:
         """See Producer."""
-        return self._outstanding
+        return len(self._waiting)
 
     def drop(self) -> None:
         """See Producer."""
-        self._generation += 1
-        self._outstanding = 0
+        self._waiting.clear()
+        self._probe = None
         self._tokens.clear()
         self._failed.clear()
         client, self._client = self._client, None
@@ -123,12 +142,16 @@ class KafkaProducer:
         except KafkaException as error:  # how the library tells a fatal error; the reports come with the next calls
             self._stop(log_error(error, self._url))
 
-    def _report(self, generation: int, token: object, topic: str, partition: int, error: KafkaError | None, _: Message) -> None:
+    def _report(self, number: int, error: KafkaError | None, _: Message) -> None:
         """Called by the library from within `poll` and `flush`."""
-        if generation != self._generation:
-            return
-        self._outstanding -= 1
+        appended = self._waiting.pop(number, None)
+        if appended is None:
+            return  # dropped
+        token, topic, partition = appended
+        self._heard_at = time.monotonic()
+        self._probe = None
         if error is None:
+            self._stalled_s = _STALLED_S
             if token is not None:
                 self._tokens.append(token)
             return
@@ -139,6 +162,35 @@ class KafkaProducer:
             if self._ordered or error.fatal():
                 self._stop(found)
         self._failed.append(FailedAppend(token, topic, partition, found))
+
+    def _is_stalled(self) -> bool:
+        """Whether nothing was heard of any append for long, and the cluster has answered about the first of them since."""
+        now = time.monotonic()
+        if now - self._heard_at < self._stalled_s:
+            return False
+        if self._probe is None:
+            _, topic, partition = next(iter(self._waiting.values()))
+            self._probe = self._admin.request_offsets([(topic, partition)], end=True)
+            return False
+        try:
+            return self._probe.result() is not None
+        except LogError:  # it cannot be reached, so there is nothing to be done about it here
+            self._probe = None
+            self._heard_at = now
+            return False
+
+    def _abandon(self) -> None:
+        appended = list(self._waiting.values())
+        error = LogUnavailable(
+            f"{self._url}: nothing was heard of {len(appended)} appends for {self._stalled_s:.0f} s although the cluster answers others; "
+            "their outcome is unknown"
+        )
+        logger.warning("%s; going on with a new client", error)
+        self.drop()
+        self._stalled_s = min(2 * self._stalled_s, _STALLED_MAX_S)
+        if self._ordered:
+            self._broken = error
+        self._failed = [FailedAppend(token, topic, partition, error) for token, topic, partition in appended]
 
     def _stop(self, error: LogError) -> None:
         if self._broken is None:

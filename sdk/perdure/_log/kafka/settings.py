@@ -40,6 +40,8 @@ _COMMON: Settings = {
     "socket.timeout.ms": 10_000,
     "socket.nagle.disable": True,  # a request must not wait for the next one
     "topic.metadata.propagation.max.ms": 10_000,  # how long an unknown topic is taken for a new one
+    # The default is five minutes: so long may a client go on that a broker told, while it went down, that a partition has no leader.
+    "topic.metadata.refresh.interval.ms": 10_000,
     "reconnect.backoff.max.ms": 2_000,  # a restarted broker is back in seconds
     "log.connection.close": False,
 }
@@ -102,8 +104,8 @@ def member(servers: str, properties: Mapping[str, str], group: str, session_time
         "auto.offset.reset": "earliest",
         # The classic protocol: with KIP-848 the session timeout is the broker's, 45 s and not ours to choose.
         "partition.assignment.strategy": "cooperative-sticky",
-        # Whoever shares out the topic goes by what it last heard of it. The default is five minutes: so long would topics and partitions
-        # that were made behind its back have no reader.
+        # Whoever shares out the topic goes by what it last heard of it: so long have topics and partitions that were made behind its back
+        # no reader.
         "topic.metadata.refresh.interval.ms": 3_000,
         "session.timeout.ms": session_timeout_ms,
         "heartbeat.interval.ms": min(300, session_timeout_ms // 4),  # a rebalance reaches a member with its next heartbeat

@@ -1,6 +1,6 @@
 """Notices that a reader stands still although its log goes on (faults A6, A8): a fetch that is never answered, records that were skipped.
 
-It knows offsets and nothing of what they hold. What to do about a stall is the node's: it reads again, with a new consumer.
+It knows offsets and nothing of what they hold. What to do about a stall is the reader's: it begins anew, with a new consumer.
 """
 
 from __future__ import annotations
