@@ -27,6 +27,29 @@ def test_a_broker_that_is_restarted_and_killed_under_load_costs_time_and_nothing
     bank.finish(load, transfers, 200)
 
 
+@pytest.mark.timeout(900)
+def test_a_broker_that_is_restarted_again_and_again_is_found_again_each_time(bank: Namespace, broker: Broker, row: Row) -> None:
+    """One restart in ten to thirty left a client of the library without brokers for ever; the product's own watch has to notice."""
+    row.injects("B3", "SIGTERM of the broker under load, thirty times in a row")
+    restarts, items = 30, 60
+    bank.owner()
+    for _ in range(3):
+        bank.worker()
+    load = bank.load(10_000)
+    bank.until_done(items)
+    slowest = 0.0
+    for _ in range(restarts):
+        broker.restart()
+        row.injected()
+        back = time.monotonic()
+        bank.until_done(bank.done() + items)
+        slowest = max(slowest, time.monotonic() - back)
+    row.figures["slowest_s"] = round(slowest, 1)
+    load.terminate()
+    bank.until(lambda: load.poll() is not None, "the load's end")
+    bank.check(bank.done())
+
+
 def test_a_broker_that_stands_still_longer_than_any_session_is_forgiven(bank: Namespace, broker: Broker, row: Row) -> None:
     row.injects("B3", "SIGSTOP of the broker for 25 s under load")
     transfers = 200
