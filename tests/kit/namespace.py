@@ -241,12 +241,12 @@ class Namespace:
         """Let `perdure-check` read the log. What has not come to rest yet looks broken to it, so it is given the time for that."""
         command = [sys.executable, "-m", "perdure_check.cli", "--log", self.url, "--quiescent", *workload(self.workload).check_options]
         summaries = self.directory / "summaries.json"
+        summaries.write_text(self.command("workflow", "list", "--json", "--limit", "100000").stdout)  # once: it is a command as well
         command.append(f"--summaries={summaries}")
         if self.operations.exists():
             command.append(f"--operations={self.operations}")
         deadline = time.monotonic() + seconds
         while True:
-            summaries.write_text(self.command("workflow", "list", "--json", "--limit", "100000").stdout)
             said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             if said.returncode == 0:
                 return
