@@ -1,4 +1,4 @@
-"""`make sim`: failures at every port call of every scenario, then random schedules by the thousand; prints what was run and seen.
+"""`make sim`: failures at every port call of every scenario, then at pairs of them, then random schedules; prints what was run and seen.
 
 What fails is printed as the line of Python that runs it again, after the shortest schedule of its seed that still fails was looked for.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import random
 import sys
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from os import sched_getaffinity
 from typing import TypeVar
 
-from kit.scenarios import FAILURES, SCENARIOS, calls_of
+from kit.scenarios import FAILURES, PAIRS, SCENARIOS, calls_of
 from kit.schedule import Schedule
 
 T = TypeVar("T")
@@ -53,6 +54,27 @@ def fail_at(name: str, failure: str, places: Iterable[int]) -> Outcome:
             outcome.failures.append(f"FAILURES[{failure!r}](SCENARIOS[{name!r}](), {at})  # {type(error).__name__}: {error}")
     outcome.seconds = time.process_time() - began
     return outcome
+
+
+def fail_twice(name: str, pair: str, places: Iterable[tuple[int, int]]) -> Outcome:
+    """Run a scenario once for each two places, where it fails."""
+    outcome, began = Outcome(), time.process_time()
+    for at, again in places:
+        outcome.runs += 1
+        try:
+            outcome.seen[PAIRS[pair](SCENARIOS[name](), at, again)] += 1
+        except Exception as error:
+            outcome.failures.append(f"PAIRS[{pair!r}](SCENARIOS[{name!r}](), {at}, {again})  # {type(error).__name__}: {error}")
+    outcome.seconds = time.process_time() - began
+    return outcome
+
+
+def some_pairs(name: str, pair: str, count: int, seed: int) -> list[tuple[int, int]]:
+    """Places for two failures, drawn evenly from all there are: their product has hundreds of thousands."""
+    chance = random.Random(f"{name} {pair} {seed}")
+    calls = len(calls_of(name, "crash_before"))
+    firsts = len(calls_of(name, "append_lost")) if pair.startswith("append") else calls
+    return [(chance.randint(1, firsts), chance.randint(1, calls)) for _ in range(count)]
 
 
 def run_seeds(seeds: Iterable[int]) -> Outcome:
@@ -112,6 +134,7 @@ def main() -> int:
     """Run and print; exit code 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20_000, help="how many random schedules")
+    parser.add_argument("--pairs", type=int, default=100, help="how many pairs of failures of each kind, for each scenario")
     parser.add_argument("--first-seed", type=int, default=100_000)
     parser.add_argument("--no-port-calls", action="store_true", help="random schedules only")
     arguments = parser.parse_args()
@@ -121,6 +144,10 @@ def main() -> int:
         if not arguments.no_port_calls:
             calls = pool.map(fail_at, *zip(*_every_call(), strict=True))
             failed += len(_gather("failures at port calls", calls, _say).failures)
+            kinds = [(name, pair) for name in SCENARIOS for pair in PAIRS]
+            places = [some_pairs(name, pair, arguments.pairs, arguments.first_seed) for name, pair in kinds]
+            twice = pool.map(fail_twice, *zip(*kinds, strict=True), places)
+            failed += len(_gather("pairs of failures", twice, _say).failures)
         end = arguments.first_seed + arguments.seeds
         seeds = [range(first, min(first + CHUNK, end)) for first in range(arguments.first_seed, end, CHUNK)]
         failed += len(_gather("random schedules", pool.map(run_seeds, seeds), _say).failures)

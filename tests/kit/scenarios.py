@@ -227,6 +227,38 @@ FAILURES: dict[str, Callable[[World, int], str]] = {
 }
 
 
+def run_with_two_crashes(world: World, at: int, again: int, *, before: bool) -> str:
+    """Run the world to its end; the owner dies at one port call, and who comes after it at another."""
+    first, second = PortCalls(at, before=before), PortCalls(again, before=not before)
+    for calls, batches_lost in ((first, at % 4), (second, again % 4), (PortCalls(), 0)):
+        try:
+            world.start(calls)
+            world.run_until_done()
+            break
+        except Crash:
+            world.lose_process(batches_lost)
+            for _ in range(3):
+                world.step()
+    world.check()
+    return f"{first.hit} and {second.hit or 'none'}"
+
+
+def run_with_failed_append_and_crash(world: World, at: int, again: int, fate: Fate) -> str:
+    """Run the world to its end; an append is reported as failed, landed or not, and the owner dies at a port call before or behind it."""
+    world.medium.fate = appends = _AppendCounter(at, fate)
+    hit = run_with_crash(world, again, before=again % 2 == 0, batches_lost=again % 4)
+    return f"{appends.names[at - 1] if len(appends.names) >= at else 'none'} and {hit or 'none'}"
+
+
+PAIRS: dict[str, Callable[[World, int, int], str]] = {
+    "crash_before_and_after": lambda world, at, again: run_with_two_crashes(world, at, again, before=True),
+    "crash_after_and_before": lambda world, at, again: run_with_two_crashes(world, at, again, before=False),
+    "append_lost_and_crash": lambda world, at, again: run_with_failed_append_and_crash(world, at, again, Fate.LOST),
+    "append_untold_and_crash": lambda world, at, again: run_with_failed_append_and_crash(world, at, again, Fate.UNTOLD),
+}
+"""Two failures in one run; each is named by the number of the port call, or of the append, that it hits."""
+
+
 def calls_of(name: str, failure: str) -> list[str]:
     """The calls of an undisturbed run that a failure can hit."""
     world = SCENARIOS[name]()

@@ -6,8 +6,8 @@ append, fails: executed or not.
 
 import pytest
 
-from kit.campaign import fail_at
-from kit.scenarios import FAILURES, SCENARIOS, calls_of, transfers
+from kit.campaign import fail_at, fail_twice, some_pairs
+from kit.scenarios import FAILURES, PAIRS, SCENARIOS, calls_of, transfers
 from kit.world import SECOND, plain
 from perdure_schemas.commands import SignalWorkflow, StartWorkflow
 
@@ -27,6 +27,14 @@ def test_a_failure_at_some_port_calls_of_each_kind_breaks_no_promise(name: str, 
     outcome = fail_at(name, failure, places)
     assert not outcome.failures
     assert "" not in outcome.seen, "a port call was not reached"
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_two_failures_at_any_port_calls_break_no_promise(name: str, pair: str) -> None:
+    outcome = fail_twice(name, pair, some_pairs(name, pair, 6, seed=1))
+    assert not outcome.failures
+    assert any("none" not in hit for hit in outcome.seen), "no pair was reached"
 
 
 def test_records_that_arrive_while_a_partition_is_rebuilt_do_not_make_its_store_look_ahead_of_the_log() -> None:
