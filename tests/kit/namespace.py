@@ -245,13 +245,16 @@ class Namespace:
         command.append(f"--summaries={summaries}")
         if self.operations.exists():
             command.append(f"--operations={self.operations}")
-        deadline = time.monotonic() + seconds
+        began, tries = time.monotonic(), []
         while True:
             said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             if said.returncode == 0:
                 return
-            if time.monotonic() > deadline:
-                raise AssertionError(f"perdure-check: {said.returncode}\n{said.stdout}\n{said.stderr}\n{self.outputs()}")
+            took_s = time.monotonic() - began
+            tries.append(f"after {took_s:.0f} s: {'; '.join(line for line in said.stdout.splitlines() if line.lstrip().startswith('- '))}")
+            if took_s > seconds:
+                trials = "\n".join(tries)
+                raise AssertionError(f"perdure-check: {said.returncode}\n{said.stdout}\n{said.stderr}\n{trials}\n{self.outputs()}")
             time.sleep(0.5)
 
     def verify(self) -> None:
