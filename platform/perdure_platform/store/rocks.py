@@ -24,6 +24,7 @@ from rocksdict import (
     Rdict,
     RdictIter,
     WriteBatch,
+    WriteBufferManager,
     WriteOptions,
 )
 
@@ -36,6 +37,9 @@ MEMTABLE_BYTES = 16 * 1024 * 1024
 
 MEMTABLES_MAX = 2
 """One fills while the other goes to disk. A third would only delay the stall of a disk that is too slow."""
+
+PROCESS_MEMTABLES_BYTES = 64 * 1024 * 1024
+"""All partitions' writes that are not on disk yet: an owner of a hundred partitions would hold 3 GiB otherwise. About so much is kept."""
 
 BLOCK_CACHE_BYTES = 64 * 1024 * 1024
 """Shared by all partitions of a process."""
@@ -68,12 +72,12 @@ class _Rows:
 class RocksStore:
     """One partition's rows in a directory."""
 
-    def __init__(self, directory: Path, cache: Cache) -> None:
+    def __init__(self, directory: Path, cache: Cache, memtables: WriteBufferManager) -> None:
         self._directory = directory
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
             _check_raw_mode(directory)
-            self._db = Rdict(str(directory), _options(cache), access_type=AccessType.read_write())
+            self._db = Rdict(str(directory), _options(cache, memtables), access_type=AccessType.read_write())
         except PerdureError:
             raise
         except OSError as error:
@@ -197,10 +201,16 @@ class RocksStores:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._cache = Cache(BLOCK_CACHE_BYTES)
+        self._memtables = WriteBufferManager(PROCESS_MEMTABLES_BYTES, allow_stall=False)
+
+    @property
+    def memtable_bytes(self) -> int:
+        """What all open stores hold in memory until it goes to disk."""
+        return self._memtables.get_usage()
 
     def open(self, partition: int) -> RocksStore:
         """The partition's store. Raises StoreDamaged, StoreUnavailable, StoreLocked."""
-        return RocksStore(self._place(partition), self._cache)
+        return RocksStore(self._place(partition), self._cache, self._memtables)
 
     def set_aside(self, partition: int, reason: str) -> str:
         """Rename the directory to `partition-<n>.aside-<m>`, with the reason in it, and delete all but the newest of them."""
@@ -230,10 +240,11 @@ def _aside(place: Path, number: int) -> Path:
     return place.with_name(f"{place.name}.aside-{number}")
 
 
-def _options(cache: Cache) -> Options:
+def _options(cache: Cache, memtables: WriteBufferManager) -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_write_buffer_size(MEMTABLE_BYTES)
+    options.set_write_buffer_manager(memtables)
     options.set_max_write_buffer_number(MEMTABLES_MAX)
     options.set_max_background_jobs(2)
     options.set_max_open_files(OPEN_FILES_MAX)
