@@ -29,8 +29,9 @@ from kit.watch import Watched, disk_kb, slope
 
 SPELL_S = 15.0
 HEAL_S = 60.0
-IN_FLIGHT = 30
-PER_SECOND = 12.0
+IN_FLIGHT = 60
+PER_SECOND = 40.0
+"""Enough for every cache to be full before the half whose memory is judged."""
 RETENTION = "2m"
 RESIDENT_KB_PER_MINUTE_MAX = 1024
 DESCRIPTORS_PER_MINUTE_MAX = 0.5
