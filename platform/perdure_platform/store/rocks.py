@@ -75,7 +75,7 @@ class RocksStore:
     def __init__(self, directory: Path, cache: Cache, memtables: WriteBufferManager) -> None:
         self._directory = directory
         try:
-            directory.parent.mkdir(parents=True, exist_ok=True)
+            directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # RocksDB's own files have the modes of the umask
             _check_raw_mode(directory)
             self._db = Rdict(str(directory), _options(cache, memtables), access_type=AccessType.read_write())
         except PerdureError:

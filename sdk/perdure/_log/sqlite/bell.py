@@ -28,7 +28,7 @@ class Bell:
     """The writer's side. The file is made when it is first rung or heard."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def ring(self) -> None:
         """Tell everybody that there is something new."""

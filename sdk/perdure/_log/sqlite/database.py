@@ -8,6 +8,7 @@ milliseconds per record beside a busy thread.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,6 +85,7 @@ class Database:
     def prepare(self) -> None:
         """Check that this file can be used, and make its tables if it is new. Raises LogMisconfigured, LogDamaged, LogUnavailable."""
         self._check_place()
+        self._make_private()
         connection = self.connect()
         try:
             with self.errors():
@@ -140,6 +142,14 @@ class Database:
                 f"{self.url}: {directory} is on a network file system ({kind}), whose locks SQLite cannot rely on; "
                 "use a local disk, or Kafka to share a log between machines"
             )
+
+    def _make_private(self) -> None:
+        """Make a new file for its owner's eyes only; SQLite gives its other files the same mode.
+
+        One that is there is not opened: closing it would drop the locks of this process' other connections.
+        """
+        with contextlib.suppress(OSError):  # SQLite says better what is wrong with the place
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     def _switch_to_wal(self, connection: apsw.Connection) -> None:
         deadline = time.monotonic() + self.busy_timeout_ms / 1000
