@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perdure_platform.cli.output import failure_text, print_fields, print_table, time_text
+from perdure_platform.cli.output import failure_text, print_fields, print_table, print_text, time_text
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.replies import PendingActivity, WorkflowDescribed
 
@@ -38,7 +38,7 @@ def print_description(described: WorkflowDescribed) -> None:
         typer.echo()
         print_table(("activity", "type", "state", "attempt", "next attempt", "last failure"), map(_row, described.pending_activities))
     if blocked_by and blocked_by.stack_trace:
-        typer.echo(f"\n{blocked_by.stack_trace.rstrip()}")
+        print_text(f"\n{blocked_by.stack_trace.rstrip()}")
 
 
 def _row(one: PendingActivity) -> tuple[object, ...]:

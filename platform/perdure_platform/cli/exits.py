@@ -13,6 +13,7 @@ import typer
 
 from perdure._log.errors import LogBusy, LogError, LogMisconfigured, LogUnauthorized, LogUnavailable, TopicNotFound
 from perdure._replay.registry import RegistryError
+from perdure._telemetry.terminal import harmless_lines
 from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.service import RPCError, RPCStatusCode, RPCTimeoutOrCancelledError
 from perdure_platform.node.topics import NamespaceNotFound
@@ -54,9 +55,9 @@ EXIT_CODES_HELP = (
 
 def fail(code: ExitCode, message: str, hint: str = "") -> NoReturn:
     """Print what happened and what to do, and leave with `code`."""
-    typer.echo(f"perdure: {message}", err=True)
+    typer.echo(f"perdure: {harmless_lines(message)}", err=True)
     if hint:
-        typer.echo(f"  hint: {hint}", err=True)
+        typer.echo(f"  hint: {harmless_lines(hint)}", err=True)
     raise typer.Exit(int(code))
 
 

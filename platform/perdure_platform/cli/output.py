@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from perdure._telemetry.terminal import harmless
 from perdure_schemas.failure import Failure, TimeoutFailureInfo
 from perdure_schemas.payload import Payload
 
@@ -21,9 +22,14 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(jsonable(value), ensure_ascii=False))
 
 
+def print_text(text: str, *, err: bool = False) -> None:
+    """Print a sentence, or lines, in which there may be such text."""
+    typer.echo(harmless(text, keep="\n\t"), err=err)
+
+
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under their heads, columns aligned by spaces; numbers to the right."""
-    table = [tuple(str(cell) for cell in row) for row in rows]
+    table = [tuple(harmless(str(cell)) for cell in row) for row in rows]
     widths = [max(len(name), *(len(row[index]) for row in table)) if table else len(name) for index, name in enumerate(head)]
     right = [bool(table) and all(row[index].replace(",", "").lstrip("-").isdigit() for row in table) for index in range(len(head))]
     for row in (tuple(name.upper() for name in head), *table):
@@ -33,9 +39,9 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def print_fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns; an empty or absent value is left out."""
-    shown = [(name, str(value)) for name, value in pairs if value not in (None, "", ())]
-    width = max((len(name) for name, _ in shown), default=0)
-    for name, value in shown:
+    filled = [(name, harmless(str(value))) for name, value in pairs if value not in (None, "", ())]
+    width = max((len(name) for name, _ in filled), default=0)
+    for name, value in filled:
         typer.echo(f"{name.ljust(width)}  {value}")
 
 

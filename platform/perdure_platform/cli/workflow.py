@@ -31,6 +31,7 @@ from perdure_platform.cli.output import (
     print_fields,
     print_json,
     print_table,
+    print_text,
     time_text,
 )
 
@@ -370,7 +371,7 @@ def _done(as_json: bool, workflow_id: str, text: str) -> None:
     if as_json:
         print_json({"workflow_id": workflow_id})
     else:
-        typer.echo(text)
+        print_text(text)
 
 
 def _choice(option: str, text: str, choices: dict[str, Any]) -> Any:

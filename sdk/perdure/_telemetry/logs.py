@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from opentelemetry import trace
 
 from perdure._telemetry import names
+from perdure._telemetry.terminal import harmless_lines
 
 Field = str | int | float | bool
 
@@ -63,9 +64,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
         found = "".join(f" {name}={_shown(value)}" for name, value in fields(record).items())
-        text = f"{_time(record)} {record.levelname:<7} {record.name}: {record.getMessage()}{found}"
+        text = f"{_time(record)} {record.levelname:<7} {record.name}: {harmless_lines(record.getMessage())}{found}"
         trouble = _trouble(self, record)
-        return f"{text}\n{trouble}" if trouble else text
+        return f"{text}\n  {harmless_lines(trouble)}" if trouble else text
 
 
 def fields(record: logging.LogRecord) -> dict[str, Field]:

@@ -1,8 +1,10 @@
 import json
 
 import pytest
+import typer
 
-from perdure_platform.cli.output import duration_text, failure_text, jsonable, print_fields, print_json, print_table, time_text
+from perdure_platform.cli.exits import ExitCode, fail
+from perdure_platform.cli.output import duration_text, failure_text, jsonable, print_fields, print_json, print_table, print_text, time_text
 from perdure_schemas.failure import ApplicationFailureInfo, Failure, TimeoutFailureInfo, TimeoutType
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.payload import Payload
@@ -64,3 +66,26 @@ def test_durations_read_as_a_person_says_them(duration_ms: int, text: str) -> No
 def test_times_are_utc_to_the_millisecond_and_empty_where_there_is_none() -> None:
     assert time_text(1_700_000_000_123) == "2023-11-14 22:13:20.123"
     assert time_text(0) == ""
+
+
+HOSTILE = "\x1b[2J\x07order\u202e\r\x9b31m\ud800"
+HARMLESS = r"\x1b[2J\x07order\u202e\r\x9b31m\ud800"
+
+
+def test_what_acts_on_a_terminal_is_shown_and_does_not_act(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("name",), [(HOSTILE,), ("two\nlines",), ("größe €",)])
+    print_fields([("id", HOSTILE)])
+    print_text(f"{HOSTILE} sent\n\tto all")
+    out = capsys.readouterr().out.splitlines()
+    assert out == ["NAME", HARMLESS, r"two\nlines", "größe €", f"id  {HARMLESS}", f"{HARMLESS} sent", "\tto all"]
+
+
+def test_a_failure_that_another_chose_cannot_act_on_the_terminal_either(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit):
+        fail(ExitCode.FAILED, f"it failed: {HOSTILE}\nperdure: all is well", HOSTILE)
+    assert capsys.readouterr().err.splitlines() == [f"perdure: it failed: {HARMLESS}", "  perdure: all is well", f"  hint: {HARMLESS}"]
+
+
+def test_json_says_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"id": "\x1b[2J\u202e"})
+    assert json.loads(capsys.readouterr().out) == {"id": "\x1b[2J\u202e"}

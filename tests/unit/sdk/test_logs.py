@@ -58,7 +58,16 @@ def test_an_exception_is_part_of_the_line() -> None:
         made = record("failed")
         made.exc_info = sys.exc_info()
     assert "ValueError: no money" in json.loads(JsonFormatter().format(made))["exception"]
-    assert TextFormatter().format(made).splitlines()[-1] == "ValueError: no money"
+    assert TextFormatter().format(made).splitlines()[-1] == "  ValueError: no money"
+
+
+def test_no_text_from_outside_looks_like_a_line_of_its_own_or_acts_on_a_terminal() -> None:
+    made = record("refused %s", "\x1b[2Jid\u202e\n2026-01-01T00:00:00.000+00:00 ERROR   perdure.owner: all is lost")
+    made.exc_text = "ValueError: \x07\n2026-01-01T00:00:00.000+00:00 ERROR   perdure.owner: and more"
+    first, *others = TextFormatter().format(made).splitlines()
+    assert first.endswith(r"refused \x1b[2Jid\u202e")
+    assert len(others) == 3
+    assert all(line.startswith("  ") and line.isprintable() for line in others)
 
 
 def test_a_line_within_a_span_leads_to_its_trace() -> None:
