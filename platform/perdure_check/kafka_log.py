@@ -30,11 +30,11 @@ _logger = logging.getLogger("perdure.check.kafka")
 
 
 class KafkaLog:
-    """`properties` are further ones of librdkafka: TLS, SASL. `group` is sent to the broker nowhere, but the library wants one."""
+    """`properties` are further ones of librdkafka: TLS, SASL. It joins no group, but the library wants a name."""
 
     def __init__(self, servers: str, properties: Mapping[str, str]) -> None:
         self._servers = servers
-        settings = {**_SETTINGS, **properties, "bootstrap.servers": servers, "group.id": "perdure-check", "logger": _logger}
+        settings = {**_SETTINGS, **properties, "bootstrap.servers": servers, "group.id": "perdure.readers", "logger": _logger}
         try:
             self._consumer = Consumer(settings)
         except KafkaException as error:

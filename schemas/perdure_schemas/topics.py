@@ -26,6 +26,10 @@ class TopicSpec:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+READERS_GROUP = "perdure.readers"
+"""Named by those who read without joining any group: Kafka's client library looks for its coordinator all the same."""
+
+
 def commands_topic(namespace: str) -> str:
     """Name of the topic that clients, workers and other partitions ask through."""
     return f"{namespace}.commands"

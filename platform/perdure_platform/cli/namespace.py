@@ -10,7 +10,8 @@ from perdure._log.port import Log
 from perdure_platform.cli.connection import opened_log
 from perdure_platform.cli.exits import ExitCode, fail, reporting
 from perdure_platform.cli.options import DEFAULT_LOG, AsJson, LogUrl
-from perdure_platform.cli.output import print_fields, print_json, print_table
+from perdure_platform.cli.output import jsonable, print_fields, print_json, print_table, print_text
+from perdure_platform.ops.acls import Role, grants
 from perdure_schemas.limits import check_id
 from perdure_schemas.topics import commands_topic, dead_letters_topic, history_topic, namespace_topics, replies_topic
 
@@ -73,6 +74,30 @@ def describe(namespace: Name = None, log_url: LogUrl = DEFAULT_LOG, as_json: AsJ
         print_fields([("namespace", name), ("log", log.url)])
         typer.echo()
         print_table(("topic", "partitions", "records"), [row[:3] for row in rows])
+
+
+@commands.command("acls")
+def acls(
+    namespace: Annotated[str, typer.Argument(metavar="NAME", envvar="PERDURE_NAMESPACE", help="The namespace.")] = "default",
+    owner: Annotated[str, typer.Option(metavar="PRINCIPAL", help="Who the owners are.")] = "User:perdure-owner",
+    worker: Annotated[str, typer.Option(metavar="PRINCIPAL", help="Who the workers are.")] = "User:perdure-worker",
+    client: Annotated[str, typer.Option(metavar="PRINCIPAL", help="Who the clients are.")] = "User:perdure-client",
+    observer: Annotated[str, typer.Option(metavar="PRINCIPAL", help="Who only reads.")] = "User:perdure-observer",
+    queue: Annotated[
+        list[str] | None, typer.Option(help="A task queue of these workers; repeatable. [default: all]", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what each role needs on a cluster that authorizes, as options of Kafka's `kafka-acls`, a line each. Nothing is changed."""
+    with reporting(""):
+        check_id("namespace", namespace)
+        found = grants(namespace, queue or ())
+    principals = {Role.OWNER: owner, Role.WORKER: worker, Role.CLIENT: client, Role.OBSERVER: observer}
+    if as_json:
+        print_json([{"principal": principals[grant.role], **jsonable(grant)} for grant in found])
+        return
+    for grant in found:
+        print_text(grant.command_line(principals[grant.role]))
 
 
 def _topics(log: Log, namespace: str) -> list[tuple[str, int, int, str, dict[str, str]]]:

@@ -8,7 +8,7 @@ from typing import Any
 from perdure._log.errors import LogMisconfigured
 from perdure._log.kafka.chatter import logger
 from perdure._log.port import Delivery
-from perdure_schemas.topics import RECORD_BYTES_MAX
+from perdure_schemas.topics import READERS_GROUP, RECORD_BYTES_MAX
 
 Settings = dict[str, Any]
 
@@ -93,7 +93,7 @@ def producer(servers: str, properties: Mapping[str, str], delivery: Delivery) ->
 
 def consumer(servers: str, properties: Mapping[str, str]) -> Settings:
     """A consumer that is assigned by hand."""
-    own = {"group.id": "perdure.readers", "auto.offset.reset": "error"}  # the library wants a group even from those that join none
+    own = {"group.id": READERS_GROUP, "auto.offset.reset": "error"}  # the library wants a group even from those that join none
     return {**_READER, **common(servers, properties), **own}
 
 

@@ -1,0 +1,114 @@
+"""Who may do what to a real broker with TLS, passwords and access lists (rows Z1 Z2)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kit.namespace import COMMAND, Namespace
+from kit.row import Row
+from kit.secured import Secured
+from perdure._log.address import open_log
+from perdure._log.errors import LogUnauthorized
+from perdure._log.port import Delivery
+from perdure_platform.ops.acls import Role, grants
+from perdure_schemas.topics import commands_topic, dead_letters_topic, history_topic, replies_topic, tasks_topic
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
+
+NAME = "safe"
+MAY_APPEND = {
+    Role.OWNER: {"commands", "history", "tasks", "replies", "dead-letters"},
+    Role.WORKER: {"commands", "dead-letters"},
+    Role.CLIENT: {"commands"},
+    Role.OBSERVER: set[str](),
+}
+TOPICS = {
+    "commands": commands_topic(NAME),
+    "history": history_topic(NAME),
+    "tasks": tasks_topic(NAME, "work"),
+    "replies": replies_topic(NAME),
+    "dead-letters": dead_letters_topic(NAME),
+}
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    made = Secured(tmp_path_factory.mktemp("secured"))
+    yield made
+    made.close()
+
+
+@pytest.mark.sharp
+def test_each_role_can_do_its_work_with_what_the_table_grants_and_append_nowhere_else(secured: Secured, tmp_path: Path, row: Row) -> None:
+    row.names, row.injection = "Z1 Z2", "access lists as `perdure namespace acls` prints them; every role tries to append to every topic"
+    namespace = Namespace(secured.broker.bootstrap, NAME, tmp_path, "ledger").create(2)
+    secured.allow(grants(NAME, ["work"]))
+    registry = "kit.workloads.ledger:registry"
+    try:
+        namespace.run([*COMMAND, "owner", registry, "--log", secured.url(NAME, "owner"), "--store", str(tmp_path / "store")], "owner")
+        namespace.run([*COMMAND, "worker", registry, "--log", secured.url(NAME, "worker")], "worker")
+        asked = [str(namespace.operations), "0", "40", "10", "0"]
+        load = namespace.run([sys.executable, "-m", "kit.load", "ledger", secured.url(NAME, "client"), *asked], "load")
+        namespace.until(lambda: namespace.done() == 40, "40 entries", 120)
+        namespace.until(lambda: load.poll() == 0, "the end of the load", 60)
+        observer = [sys.executable, "-m", "perdure_check.cli", "--log", secured.url(NAME, "observer")]
+        checked = subprocess.run(observer, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        for role in Role:
+            for kind, topic in TOPICS.items():
+                appended = appends(secured.url(NAME, role.value), topic)
+                assert appended == (kind in MAY_APPEND[role]), f"{role.value} {'may' if appended else 'may not'} append to {topic}"
+                row.injections += not appended
+        said = namespace.outputs() + checked.stdout + checked.stderr
+        assert "Traceback" not in said, said
+        assert not any(password in said for password in secured.passwords.values())
+    finally:
+        namespace.stop()
+
+
+def test_a_wrong_password_or_authority_is_told_at_once_and_without_the_secret(secured: Secured, tmp_path: Path, row: Row) -> None:
+    row.names, row.injection = "Z1", "a wrong password, then a certificate of another authority"
+    namespace = Namespace(secured.broker.bootstrap, "closed", tmp_path, "ledger").create(1)
+    registry = "kit.workloads.ledger:registry"
+    wrong = {
+        "password": secured.url("closed", "owner", password="wrong-s3cret"),
+        "authority": secured.url("closed", "owner", authority=secured.stranger()),
+    }
+    for what, url in wrong.items():
+        for command in (["owner", registry, "--store", str(tmp_path / what)], ["worker", registry], ["workflow", "list"]):
+            ended = subprocess.run(
+                [*COMMAND, *command, "--log", url],
+                cwd=Path(__file__).parents[1],
+                capture_output=True,
+                text=True,
+                timeout=90,
+                check=False,
+            )
+            said = ended.stdout + ended.stderr
+            assert ended.returncode not in (0, 1), f"{what} {command}: {ended.returncode}\n{said}"
+            assert "Traceback" not in said, said
+            assert "s3cret" not in said
+            row.injections += 1
+    namespace.stop()
+
+
+def appends(url: str, topic: str) -> bool:
+    """Whether this user may append to a topic; the record is nothing that anybody can read."""
+    log, _ = open_log(url)
+    try:
+        producer = log.producer(Delivery.PIPELINED)
+        producer.append(topic, 0, None, b"\xff not a record", (), "token")
+        assert producer.flush(60_000)
+        tokens, failed = producer.poll()
+        producer.close()
+    except LogUnauthorized:
+        return False
+    finally:
+        log.close()
+    assert all("AUTHORIZATION_FAILED" in str(one.error) for one in failed), failed
+    return bool(tokens)
