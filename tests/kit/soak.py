@@ -250,7 +250,8 @@ class Soak:
 
 def measured(soak: Soak, since_s: float) -> dict[str, object]:
     """Slopes over the second half, per minute."""
-    slopes = {f"{one.role} ({one.pid})": found for one in soak.watched if (found := one.slopes(since_s)) is not None}
+    until_s = max(one.samples[-1].at_s for one in soak.watched if one.samples)
+    slopes = {f"{one.role} ({one.pid})": found for one in soak.watched if (found := one.slopes(since_s, until_s)) is not None}
     half = [(at, kb) for at, kb in soak.disk if at >= since_s]
     return {
         "per_minute": slopes,

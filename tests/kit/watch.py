@@ -38,10 +38,10 @@ class Watched:
         if "VmRSS" in found:
             self.samples.append(Sample(time.monotonic(), int(found["VmRSS"].split()[0]), descriptors, int(found["Threads"])))
 
-    def slopes(self, since_s: float) -> dict[str, float] | None:
-        """Growth per minute of each, over the samples since a moment; None where the process was not there for most of that time."""
-        samples = [one for one in self.samples if one.at_s >= since_s]
-        if len(samples) < 5 or samples[0].at_s - since_s > 0.2 * (samples[-1].at_s - since_s):
+    def slopes(self, since_s: float, until_s: float) -> dict[str, float] | None:
+        """Growth per minute of each, over the samples of a time; None where the process was not there for most of it."""
+        samples = [one for one in self.samples if since_s <= one.at_s <= until_s]
+        if len(samples) < 5 or samples[-1].at_s - samples[0].at_s < 0.8 * (until_s - since_s):
             return None
         minutes = [(one.at_s - since_s) / 60 for one in samples]
         return {
