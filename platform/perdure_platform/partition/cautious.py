@@ -137,9 +137,12 @@ class Cautious:
         return Admitted()
 
     def drop(self) -> None:
-        """What waits is not this owner's any more."""
+        """What waits is not this owner's any more, and what is only announced is not tried."""
         self._commands.clear()
         self._due.clear()
+        if not self._tried:
+            self._struck = None
+            self._process.give_back(self._partition)
 
     def close(self) -> None:
         """The partition is given up."""
