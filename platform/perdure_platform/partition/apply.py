@@ -6,9 +6,9 @@ states before and after each transition come with the record, made by `transitio
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from perdure_platform.partition.transition.effects import has_effects
@@ -30,6 +30,8 @@ from perdure_schemas.history import (
 )
 from perdure_schemas.live import LiveState, Verdict
 from perdure_schemas.replies import RunSummary
+
+NEVER_MS = 1 << 63
 
 RunChange = tuple[RunState | None, RunState]
 """A run before and behind one transition."""
@@ -60,10 +62,10 @@ class Applier:
         self.positions: Positions = store_tables.positions()
         self.applied: dict[str, int] = store_tables.applied()
         self._settled_watermark = self.positions.watermark
-        self._expiries: list[tuple[int, str, str]] = [(r.expires_at_ms, r.workflow_id, r.request_id) for r in store_tables.requests()]
-        heapq.heapify(self._expiries)
+        first_expiry = next(store_tables.expiries(), None)
+        self._next_expiry_ms = NEVER_MS if first_expiry is None else keys.parse_expiry(first_expiry)
+        """No settled request expires earlier."""
         self._unreleased: deque[int] = deque(offset for offset, _ in store_tables.unreleased())
-        self.expired: list[tuple[str, str]] = []
         self._began_at = store_tables.began_at()
         self.last_droppable_offset = self.positions.next_offset
         """Of the newest record that trimming may drop some day: a commit record, or a closed run carried. Of those from before this
@@ -86,8 +88,7 @@ class Applier:
         return bool(self._unreleased) and self._unreleased[0] <= released
 
     def apply(self, judged: Sequence[Judged]) -> None:
-        """Write what `judged` records, in log order, come to. `expired` names the requests that it forgot."""
-        self.expired.clear()
+        """Write what `judged` records, in log order, come to."""
         batch: Batch = {}
         for one in judged:
             if one.verdict is not Verdict.LIVE:
@@ -110,6 +111,8 @@ class Applier:
                     pass  # positions are all that they are
             self._settle(batch)
         if any(one.verdict is Verdict.LIVE for one in judged):
+            if self._next_expiry_ms < self.positions.time_ms:
+                self._expire(batch)
             batch[keys.POSITIONS] = tables.encode_positions(self.positions)
             self._tables.store.write(batch)
 
@@ -133,7 +136,27 @@ class Applier:
 
     def _remember(self, request: SettledRequest, batch: Batch) -> None:
         batch[keys.request(request.workflow_id, request.request_id)] = tables.encode_request(request)
-        heapq.heappush(self._expiries, (request.expires_at_ms, request.workflow_id, request.request_id))
+        batch[keys.expiry(request.expires_at_ms, request.workflow_id, request.request_id)] = b""
+        self._next_expiry_ms = min(self._next_expiry_ms, request.expires_at_ms)
+
+    def _expire(self, batch: Batch) -> None:
+        """Forget the requests whose time the partition's time has passed: those of this batch, and those in the store."""
+        time_ms = self.positions.time_ms
+        passed = [key for key in batch if key.startswith(keys.EXPIRIES) and keys.parse_expiry(key) < time_ms]
+        coming = [keys.parse_expiry(key) for key in batch if key.startswith(keys.EXPIRIES) and keys.parse_expiry(key) >= time_ms]
+        with closing(self._tables.expiries(self._next_expiry_ms)) as stored:
+            for key in stored:
+                if keys.parse_expiry(key) >= time_ms:
+                    coming.append(keys.parse_expiry(key))
+                    break
+                passed.append(key)
+        for key in passed:
+            batch[key] = None
+            request = keys.request_of_expiry(key)
+            newer = batch.get(request)
+            if newer is None or tables.decode_request(newer).expires_at_ms == keys.parse_expiry(key):
+                batch[request] = None
+        self._next_expiry_ms = min(coming, default=NEVER_MS)
 
     # -- trimming (design.md 3.8)
 
@@ -187,10 +210,6 @@ class Applier:
             for workflow_id in [w for w, offset in self.applied.items() if offset <= positions.watermark]:
                 del self.applied[workflow_id]
                 batch[keys.applied(workflow_id)] = None
-        while self._expiries and self._expiries[0][0] < positions.time_ms:
-            _, workflow_id, request_id = heapq.heappop(self._expiries)
-            batch[keys.request(workflow_id, request_id)] = None
-            self.expired.append((workflow_id, request_id))
         while self._unreleased and self._unreleased[0] <= positions.released:
             batch[keys.unreleased(self._unreleased.popleft())] = None
 

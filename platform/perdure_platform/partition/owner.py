@@ -92,7 +92,8 @@ class PartitionOwner:
         """Whether offsets were missing among the commands, so that they have to be read again from `next_command_offset`."""
         self._marks = {int(source): (mark.offset, mark.index) for source, mark in positions.marks.items()}
         self._recorded_marks = dict(self._marks)
-        self._requests = {(r.workflow_id, r.request_id): r for r in self._tables.requests()}
+        self._requests: dict[tuple[str, str], SettledRequest] = {}
+        """Settled by records that are in flight; the store has the others."""
         self._due = DueRuns(self._tables, self._limits.due_runs_max)
         self._overdue: list[str] = []
         self._waiters: dict[str, list[tuple[str, ResultWaiter]]] = {}
@@ -153,14 +154,15 @@ class PartitionOwner:
             return
         confirmed = self.confirmer.confirm(history)
         self._applier.apply([judged for judged, _ in confirmed])
-        for workflow_id, request_id in self._applier.expired:
-            self._requests.pop((workflow_id, request_id), None)
         for judged, sent in confirmed:
             self._clock.observe(judged.append_time_ms)
             if sent is None:
                 continue
             self._confirmed_sequence = sent.record.sequence
-            if isinstance(sent.record, Forget):
+            if isinstance(sent.record, CommitRecord):
+                for request in sent.record.requests:
+                    self._requests.pop((request.workflow_id, request.request_id), None)
+            elif isinstance(sent.record, Forget):
                 for name in sent.record.runs:
                     self._runs.forget(name.workflow_id)
             if sent.workflow_id:
@@ -427,7 +429,7 @@ class PartitionOwner:
         )
 
     def _settled(self, workflow_id: str, request_id: str) -> SettledRequest | None:
-        return self._requests.get((workflow_id, request_id))
+        return self._requests.get((workflow_id, request_id)) or self._tables.request(workflow_id, request_id)
 
     def _marks_to_record(self) -> dict[str, Mark]:
         return {str(source): Mark(*mark) for source, mark in self._marks.items() if self._recorded_marks.get(source) != mark}
@@ -439,7 +441,7 @@ class PartitionOwner:
         watermark = self.next_command_offset - 1
         applied = tuple(AppliedOffset(name, at) for name, at in sorted(self._applier.applied.items()) if at > watermark)
         caution = self._applier.positions.caution
-        return Decided(watermark, self._releaser.released, self._all_marks(), applied, tuple(self._requests.values()), caution)
+        return Decided(watermark, self._releaser.released, self._all_marks(), applied, tuple(self._tables.requests()), caution)
 
     def _send_history(self, key: bytes | None, value: bytes) -> None:
         self._lanes.append_history(history_topic(self._topics.namespace), self._topics.partition, key, value)

@@ -6,6 +6,7 @@
 | `p` | | positions: how far the fold has come, and what belongs to no run |
 | `a` | workflow id | last command offset applied, while it is above the watermark |
 | `q` | workflow id, 0, request id | a settled request, until it expires |
+| `e` | expiry, workflow id, 0, request id | when a settled request expires |
 | `c` | workflow id | its current run id |
 | `r` | workflow id, 0, run id, 0, offset | append time, then the commit record, or the part of a carried run, as it is in the log |
 | `v` | inverted start time, workflow id, 0, run id | the run's summary, for lists |
@@ -22,6 +23,7 @@ IDENTITY = b"i"
 POSITIONS = b"p"
 APPLIED = b"a"
 REQUESTS = b"q"
+EXPIRIES = b"e"
 CURRENT_RUNS = b"c"
 RUNS = b"r"
 VISIBILITY = b"v"
@@ -54,6 +56,21 @@ def applied(workflow_id: str) -> bytes:
 def request(workflow_id: str, request_id: str) -> bytes:
     """Key of a settled request."""
     return REQUESTS + workflow_id.encode() + _END + request_id.encode()
+
+
+def expiry(expires_at_ms: int, workflow_id: str, request_id: str) -> bytes:
+    """Key of the moment after which a settled request is forgotten."""
+    return EXPIRIES + number(expires_at_ms) + workflow_id.encode() + _END + request_id.encode()
+
+
+def request_of_expiry(key: bytes) -> bytes:
+    """The key of the request that an expiry key is about."""
+    return REQUESTS + key[9:]
+
+
+def parse_expiry(key: bytes) -> int:
+    """The moment in an expiry key."""
+    return int.from_bytes(key[1:9], "big")
 
 
 def current_run(workflow_id: str) -> bytes:

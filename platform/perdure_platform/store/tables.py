@@ -6,7 +6,7 @@ Reading goes through `Tables`; writing is a batch of rows that `partition/apply.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from perdure_schemas.history import Carried, CarriedTransition, CommitRecord, Hi
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.replies import RunSummary
 
-LAYOUT = 3
+LAYOUT = 4
 """Raised whenever a row's meaning changes: a store of another layout is set aside and rebuilt."""
 
 T = TypeVar("T")
@@ -67,6 +67,7 @@ _SUMMARY: RecordCodec[RunSummary] = RecordCodec(RunSummary)
 encode_identity = _IDENTITY.encode
 encode_positions = _POSITIONS.encode
 encode_request = _REQUEST.encode
+decode_request = _REQUEST.decode
 encode_summary = _SUMMARY.encode
 
 
@@ -99,6 +100,17 @@ class Tables:
         """Every settled request that has not expired."""
         for key, value in self.store.scan(keys.REQUESTS):
             yield _read(_REQUEST, value, key)
+
+    def request(self, workflow_id: str, request_id: str) -> SettledRequest | None:
+        """A settled request that has not expired."""
+        key = keys.request(workflow_id, request_id)
+        value = self.store.get(key)
+        return None if value is None else _read(_REQUEST, value, key)
+
+    def expiries(self, from_ms: int = 0) -> Generator[bytes, None, None]:
+        """Keys of the moments at which settled requests expire, the earliest first; from a moment on that is known to be the first."""
+        for key, _ in self.store.scan(keys.EXPIRIES, keys.EXPIRIES + keys.number(from_ms)):
+            yield key
 
     def current_run(self, workflow_id: str) -> str | None:
         """The current run id of a workflow id."""
