@@ -148,7 +148,7 @@ class Fold:
             if not run.is_open and self.open.get(run.workflow_id) == run.run_id:
                 del self.open[run.workflow_id]
         if transition["activated"]:
-            if run.parked:
+            if run.parked and not any(note[KIND] == "RunResumed" for note in notes):
                 self._listener.problem("I2", "its code is activated while it is parked", entry, run)
             run.pending, run.blocked = 0, False
         closed = frozenset(ended) if run.is_open else None
