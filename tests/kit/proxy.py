@@ -145,13 +145,19 @@ class Proxy:
         """Stop listening and end."""
 
         async def end() -> None:
+            self._is_cut = True  # a connection that comes in now closes itself
+            self._close_all()
+            for _ in range(20):  # a server that closes while asyncio takes a connection in leaves its socket open
+                tasks = asyncio.all_tasks() - {asyncio.current_task()}
+                if not tasks:
+                    break
+                await asyncio.wait(tasks, timeout=0.05)
             if self._server is not None:
                 self._server.close()
-            self._close_all()
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.001)  # sockets are closed in the turns of the loop that follow
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -176,10 +182,13 @@ class Proxy:
             return
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the latter by `close`
             writer.close()
             return
         connection = _Connection(self, writer, up_writer)
+        if self._is_cut:  # meanwhile
+            connection.close()
+            return
         self._connections.add(connection)
         try:
             with suppress(asyncio.CancelledError):  # by `close`, and nobody waits for this task
