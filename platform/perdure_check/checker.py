@@ -19,6 +19,7 @@ from perdure_check.facts import Arrived, Entry, Fact, Run
 from perdure_check.fold import KNOWN_EVENTS, KNOWN_NOTES, Fold
 from perdure_check.live import CHECKPOINT, CLAIM, COMMIT, LiveRule, Missing
 from perdure_check.log import Bounds, Place, Record, Source, Trimmed, Unreadable
+from perdure_check.poison import FORGED, can_be_forged
 from perdure_check.positions import Positions
 from perdure_check.rules import make_rules
 from perdure_check.rules.base import Rule, Watcher
@@ -189,6 +190,9 @@ class _Check:
             self._context.positions[entry.partition].take(entry)
 
     def _settle(self, entry: Entry) -> None:
+        for letter in entry.body.get("dead_letters", ()):
+            if letter["reason"] == FORGED and letter["source_topic"] == f"{self._context.namespace}.commands":
+                self._context.forged.add((letter["source_partition"], letter["source_offset"]))
         for request in entry.body["requests"]:
             known = self._context.settled.setdefault(request["request_id"], [])
             outcome = request["outcome"]
@@ -242,6 +246,9 @@ class _Check:
             for record in self._source.read(topic, partition, bounds.start, bounds.end):
                 self._context.counts[f"{schema} records"] += 1
                 arrived = _arrived(record, decode, was_there_first=record.offset < first_end)
+                if schema == COMMANDS and (partition, record.offset) in self._context.forged and can_be_forged(arrived):
+                    self._context.counts["forged commands"] += 1
+                    continue  # if a live record did ask for it after all, it is missed as an effect
                 for tell in told:
                     tell(arrived)
 

@@ -94,6 +94,8 @@ class Context:
     positions: dict[int, Positions] = field(default_factory=dict)
     """Behind the last record told, before the next."""
     expected: Expected = field(default_factory=Expected)
+    forged: set[tuple[int, int]] = field(default_factory=set)
+    """Commands that owners would not believe, and so are nobody's: partition and offset."""
     settled: dict[str, list[Settled]] = field(default_factory=dict)
     """By request id, what live records say of it; nearly always one."""
     counts: Counter[str] = field(default_factory=Counter)

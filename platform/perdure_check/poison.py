@@ -11,6 +11,18 @@ OF_THE_PARTITION = frozenset({"ListWorkflows", "DescribePartition"})
 """Commands that are about no workflow."""
 
 
+FORGED = "forged"
+"""Why owners with token keys set a command aside that no owner has signed; without their keys nobody else can tell."""
+
+REPORTS = frozenset({"ActivityStarted", "ActivityHeartbeat", "CompleteActivity", "FailActivity", "CancelActivity"})
+"""Commands that carry the token of their task."""
+
+
+def can_be_forged(arrived: Arrived) -> bool:
+    """Whether a command is of a kind that owners sign or have signed."""
+    return arrived.body is not None and (arrived.body["origin"] is not None or arrived.body["body"][KIND] in REPORTS)
+
+
 def poison(arrived: Arrived, partitions: int, format_level: int) -> str:
     """The reason why a command must become a dead letter; empty if it need not."""
     if arrived.body is None:

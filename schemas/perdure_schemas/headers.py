@@ -8,3 +8,9 @@ TRACE_PARENT = "traceparent"
 
 TRACE_STATE = "tracestate"
 """W3C trace state, ASCII."""
+
+TASK_TOKEN = "task-token"  # noqa: S105 - a name
+"""On tasks, and given back on every report about them: names the attempt in a way that only owners can, hexadecimal digits."""
+
+ORIGIN_TOKEN = "origin-token"  # noqa: S105 - a name
+"""On commands that have an origin: shows that an owner sent them, hexadecimal digits."""

@@ -26,9 +26,24 @@ class Owner(Protocol):
 
 
 def make_owner(
-    log: Log, namespace: str, host: WorkflowHost, *, store_directory: Path | None, identity: str, session_timeout_ms: int
+    log: Log,
+    namespace: str,
+    host: WorkflowHost,
+    *,
+    store_directory: Path | None,
+    identity: str,
+    session_timeout_ms: int,
+    token_keys: Path | None,
 ) -> Owner:
     """An owner that is not started yet. Raises ImportError where the platform is not installed."""
     from perdure_platform.node.embedded import EmbeddedOwner
 
-    return EmbeddedOwner(log, namespace, host, store_directory=store_directory, identity=identity, session_timeout_ms=session_timeout_ms)
+    return EmbeddedOwner(
+        log,
+        namespace,
+        host,
+        store_directory=store_directory,
+        identity=identity,
+        session_timeout_ms=session_timeout_ms,
+        token_keys=token_keys,
+    )

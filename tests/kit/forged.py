@@ -16,6 +16,7 @@ from perdure_check.verdict import Report
 from perdure_schemas.codec import TOPIC_CODECS
 
 HISTORY, COMMANDS, REPLIES, TASKS = f"{NAMESPACE}.history", f"{NAMESPACE}.commands", f"{NAMESPACE}.replies", f"{NAMESPACE}.tasks.sim"
+DEAD_LETTERS = f"{NAMESPACE}.dead-letters"
 
 
 def codec_of(topic: str) -> Any:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,13 @@ class Shell:
             )
         self.processes.append(process)
         return process
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        """Wait for a condition; what is missing is named if it does not come."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not come\n{self.outputs()}"
+            time.sleep(0.05)
 
     def outputs(self) -> str:
         """What the commands in the background have printed."""

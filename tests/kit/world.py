@@ -32,6 +32,7 @@ from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.runs import Runs
+from perdure_platform.partition.tokens import Tokens
 from perdure_platform.store.memory import MemoryStores
 from perdure_platform.store.tables import Tables, digest
 from perdure_schemas import codec, commands
@@ -164,6 +165,7 @@ class World:
     duplicates: int = 3
     limits: OwnerLimits = LIMITS
     said: dict[int, set[str]] | None = None
+    tokens: Tokens = Tokens(NAMESPACE)  # noqa: RUF009 - it is frozen
     clock: Clock = field(default_factory=Clock)
     stores: dict[str, MemoryStores] = field(default_factory=lambda: defaultdict(MemoryStores))
     asked: dict[str, Asked] = field(default_factory=dict)
@@ -201,6 +203,7 @@ class World:
             audit=_audited,
             identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}"),
             caution=ProcessCaution(),
+            tokens=self.tokens,
             limits=self.limits,
             monotonic_ms=lambda: float(self.clock.ms),
             new_id=lambda: f"claim-{next(self._ids)}",

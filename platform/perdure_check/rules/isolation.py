@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 from perdure_check.facts import Arrived, Entry
 from perdure_check.live import CLAIM, COMMIT
-from perdure_check.poison import poison
+from perdure_check.poison import FORGED, can_be_forged, poison
 from perdure_check.rules.base import Rule
 
 _JUDGED = frozenset({"undecodable", "unknown_format", "invalid_workflow_id", "wrong_partition"})
@@ -53,7 +53,7 @@ class Isolation(Rule):
         elif right and not said:
             why = f" ({arrived.error})" if arrived.error is not None else ""
             self.breaks(f"the command at offset {offset} of partition {partition} is {right}{why}, and is no dead letter")
-        elif said in _JUDGED and not right:
+        elif (said in _JUDGED and not right) or (said == FORGED and not can_be_forged(arrived)):
             self.breaks(f"the command at offset {offset} of partition {partition} is a dead letter ({said}), and can be used")
 
     def finish(self) -> None:

@@ -9,7 +9,17 @@ import typer
 from perdure._replay.registry import Registry
 from perdure_platform.cli.connection import opened_log
 from perdure_platform.cli.exits import run
-from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, LogUrl, Namespace, RegistryName, Retention, StoreDirectory, duration
+from perdure_platform.cli.options import (
+    DEFAULT_LOG,
+    DEFAULT_STORE,
+    LogUrl,
+    Namespace,
+    RegistryName,
+    Retention,
+    StoreDirectory,
+    TokenKeys,
+    duration,
+)
 from perdure_platform.cli.serving import code_names, owner_limits, running_owner, running_worker, until_stopped, user_registry, watch
 from perdure_platform.cli.store_directory import held_directory
 
@@ -20,6 +30,7 @@ def dev(
     namespace: Namespace = None,
     store: StoreDirectory = DEFAULT_STORE,
     retention: Retention = "",
+    token_keys: TokenKeys = None,
 ) -> None:
     """Run log, owner and worker in one process until Ctrl-C. Nothing else needs to be installed or started.
 
@@ -33,7 +44,7 @@ def dev(
         watch("dev")
         with opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
             async with (
-                running_owner(log, name, registry, directory, limits) as running,
+                running_owner(log, name, registry, directory, limits, token_keys) as running,
                 running_worker(log, name, registry) as task,
             ):
                 typer.echo(

@@ -17,6 +17,7 @@ from perdure._telemetry.terminal import harmless_lines
 from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.service import RPCError, RPCStatusCode, RPCTimeoutOrCancelledError
 from perdure_platform.node.topics import NamespaceNotFound
+from perdure_platform.partition.tokens import TokenKeysUnusable
 from perdure_schemas.errors import LimitExceeded, PerdureError
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def ending_of(error: Exception, log_url: str = "") -> tuple[ExitCode, str, str] 
             return _CODES.get(error.status, ExitCode.FAILED), message, ""
         case WorkflowAlreadyStartedError():
             return ExitCode.CONFLICT, message, f"choose another --id, or look at it: perdure workflow describe {error.workflow_id}"
-        case RegistryError() | LimitExceeded() | LogUnauthorized():
+        case RegistryError() | LimitExceeded() | LogUnauthorized() | TokenKeysUnusable():
             return ExitCode.USAGE, message, ""
         case TopicNotFound() | NamespaceNotFound():
             return ExitCode.NOT_FOUND, message, ""

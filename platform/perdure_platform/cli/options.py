@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -63,6 +64,18 @@ SessionTimeout = Annotated[
         metavar="DURATION",
         help="An owner that is not heard of for this long loses its partitions to others. Kafka brokers allow 6s to 30m by default. "
         "[default: 10s]",
+        show_default=False,
+    ),
+]
+TokenKeys = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-keys",
+        envvar="PERDURE_TOKEN_KEYS",
+        metavar="FILE",
+        help="A file of secret keys, one a line (openssl rand -hex 32): tasks and messages between workflows are signed, and results and "
+        "messages without a right signature are set aside. Give the same file to every owner of the namespace. [default: nothing is "
+        "signed]",
         show_default=False,
     ),
 ]

@@ -17,6 +17,7 @@ from perdure_platform.cli.options import (
     Retention,
     SessionTimeout,
     StoreDirectory,
+    TokenKeys,
     duration,
 )
 from perdure_platform.cli.serving import code_names, owner_limits, running_owner, session_timeout_of, until_stopped, user_registry, watch
@@ -30,6 +31,7 @@ def owner(
     store: StoreDirectory = DEFAULT_STORE,
     retention: Retention = "",
     session_timeout: SessionTimeout = "",
+    token_keys: TokenKeys = None,
 ) -> None:
     """Run an owner until SIGTERM or Ctrl-C; it then hands its partitions over and exits with code 0.
 
@@ -43,7 +45,7 @@ def owner(
         registry = user_registry(registry_name)
         watch("owner")
         with opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
-            async with running_owner(log, name, registry, directory, limits, session_timeout_ms) as running:
+            async with running_owner(log, name, registry, directory, limits, token_keys, session_timeout_ms) as running:
                 workflows, _ = code_names(registry)
                 typer.echo(f"owner of namespace {name!r} at {log.url}: {', '.join(workflows)}; store in {directory}", err=True)
                 await until_stopped(running, None)

@@ -81,7 +81,13 @@ def session_timeout_of(timeout: timedelta | None) -> int:
 
 @asynccontextmanager
 async def running_owner(
-    log: Log, namespace: str, registry: Registry, store: Path, limits: OwnerLimits, session_timeout_ms: int = SESSION_TIMEOUT_MS
+    log: Log,
+    namespace: str,
+    registry: Registry,
+    store: Path,
+    limits: OwnerLimits,
+    token_keys: Path | None,
+    session_timeout_ms: int = SESSION_TIMEOUT_MS,
 ) -> AsyncIterator[EmbeddedOwner]:
     """An owner that serves; at the end it hands its partitions over."""
     gc.freeze()  # modules and code do not become garbage
@@ -91,7 +97,9 @@ async def running_owner(
         data_converter=registry.data_converter,
         workflow_failure_exception_types=registry.workflow_failure_exception_types,
     )
-    owner = EmbeddedOwner(log, namespace, host, store_directory=store, limits=limits, session_timeout_ms=session_timeout_ms)
+    owner = EmbeddedOwner(
+        log, namespace, host, store_directory=store, limits=limits, session_timeout_ms=session_timeout_ms, token_keys=token_keys
+    )
     owner.start()
     try:
         yield owner

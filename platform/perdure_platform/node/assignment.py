@@ -30,6 +30,7 @@ from perdure_platform.partition.rebuild import HistoryGap, NotAStart, Rebuild, T
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.start import StartSearch
+from perdure_platform.partition.tokens import Tokens
 from perdure_platform.store import keys, tables
 from perdure_platform.store.port import Store, StoreDamaged, StoreProvider
 from perdure_platform.store.tables import LAYOUT, Tables
@@ -67,6 +68,7 @@ class Surroundings:
     audit: Callable[[], Future[None]]
     identity: Identity
     caution: ProcessCaution
+    tokens: Tokens
     limits: OwnerLimits
     monotonic_ms: Callable[[], float]
     new_id: Callable[[], str]
@@ -351,7 +353,7 @@ class AssignedPartition:
         assert self._claiming is not None
         around = self._around
         releaser = Releaser(
-            self.topics.namespace,
+            around.tokens,
             self.topics.partition_count,
             around.lanes,
             around.task_topics.partitions,
@@ -368,6 +370,7 @@ class AssignedPartition:
             releaser,
             self._clock,
             around.caution,
+            around.tokens,
             around.limits,
         )
         self.owner = PartitionOwner(parts, self._claiming.claim, claim_offset)

@@ -23,6 +23,7 @@ from perdure_platform.node.topics import Auditor, TaskTopics, describe_namespace
 from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.lanes import Lanes
+from perdure_platform.partition.tokens import read_tokens
 from perdure_platform.store.rocks import RocksStores
 from perdure_schemas.topics import commands_topic, owners_group
 
@@ -30,7 +31,10 @@ logger = logging.getLogger("perdure.owner")
 
 
 class EmbeddedOwner:
-    """Owns partitions of `namespace` until stopped. Without `store_directory` the state lives in a temporary one: it is rebuilt anyway."""
+    """Owns partitions of `namespace` until stopped. Without `store_directory` the state lives in a temporary one: it is rebuilt anyway.
+
+    `token_keys` is a file of keys, see `partition.tokens`.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class EmbeddedOwner:
         store_directory: Path | None = None,
         identity: str = "",
         session_timeout_ms: int = SESSION_TIMEOUT_MS,
+        token_keys: Path | None = None,
         limits: OwnerLimits = DEFAULT_LIMITS,
     ) -> None:
         self._log = log
@@ -50,6 +55,7 @@ class EmbeddedOwner:
         self._identity = identity or f"{os.getpid()}@{socket.gethostname()}"
         self._session_timeout_ms = session_timeout_ms
         self._limits = limits
+        self._tokens = read_tokens(namespace, token_keys)
         self._thread = threading.Thread(target=self._run, name=f"perdure-owner-{namespace}", daemon=True)
         self._stop = threading.Event()
         self._handover_ms = limits.handover_ms
@@ -103,6 +109,7 @@ class EmbeddedOwner:
             audit=auditor.ask,
             identity=Identity(self._identity, socket.gethostname(), os.getpid(), __version__, uuid.uuid4().hex),
             caution=ProcessCaution(),
+            tokens=self._tokens,
             limits=self._limits,
             monotonic_ms=lambda: time.monotonic() * 1000,
             new_id=lambda: uuid.uuid4().hex,

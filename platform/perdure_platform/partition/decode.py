@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure._log.port import Record
+from perdure_platform.partition.tokens import Tokens
 from perdure_platform.partition.transition.draft import Arrived
 from perdure_schemas.codec import decode_command
 from perdure_schemas.commands import Command, DescribePartition, ListWorkflows
@@ -31,14 +32,17 @@ class UnknownFormat(LogCorrupt):
     """A command between partitions that needs a newer build; the partition stops rather than lose it (R15)."""
 
 
-def decode(record: Record, partition_count: int, now_ms: int) -> Arrived | DeadLetter:
-    """The command in `record`. Raises UnknownFormat for one that must not be skipped."""
+def decode(record: Record, partition_count: int, now_ms: int, tokens: Tokens) -> Arrived | DeadLetter:
+    """The command in `record`; one that nobody may believe is refused where somebody waits for an answer, and set aside otherwise.
+
+    Raises UnknownFormat for one that must not be skipped.
+    """
     try:
         command = decode_command(record.value)
     except CodecError as error:
         return dead_letter(record, "undecodable", str(error), now_ms)
     if command.format_level > FORMAT_LEVEL:
-        if command.origin is not None:
+        if command.origin is not None and not tokens.objection(record, command):
             raise UnknownFormat(
                 f"{record.topic}[{record.partition}] offset {record.offset} needs format level {command.format_level}, "
                 f"and this build reads {FORMAT_LEVEL}: run a newer build"
@@ -54,7 +58,10 @@ def decode(record: Record, partition_count: int, now_ms: int) -> Arrived | DeadL
         if (right := partition_of(command.workflow_id, partition_count)) != record.partition:
             text = f"workflow {command.workflow_id!r} belongs to partition {right}, not {record.partition}"
             return dead_letter(record, "wrong_partition", text, now_ms)
-    return Arrived(record.offset, command, trace_parent(record), len(record.value))
+    objection = tokens.objection(record, command)
+    if objection and (command.origin is not None or command.request is None):
+        return dead_letter(record, "forged", objection, now_ms)
+    return Arrived(record.offset, command, trace_parent(record), len(record.value), objection)
 
 
 def dead_letter(record: Record, reason: str, message: str, now_ms: int) -> DeadLetter:

@@ -27,6 +27,7 @@ from perdure_platform.partition.rebuild import Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.timers import DueRuns
+from perdure_platform.partition.tokens import Tokens
 from perdure_platform.partition.transition import parking
 from perdure_platform.partition.transition.decide import decide
 from perdure_platform.partition.transition.draft import Answer, Arrived, Context, Decision, Due, Input, Park, TakenOver
@@ -69,6 +70,7 @@ class Parts:
     releaser: Releaser
     clock: PartitionClock
     caution: ProcessCaution
+    tokens: Tokens
     limits: OwnerLimits
 
 
@@ -183,7 +185,7 @@ class PartitionOwner:
                 text = f"{admitted.strikes} owners in a row ended while they took a command for {admitted.workflow_id!r}"
                 arrived: Arrived | DeadLetter = dead_letter(record, "ends_its_owner", text, now_ms)
             else:
-                arrived = decode(record, self._topics.partition_count, now_ms)
+                arrived = decode(record, self._topics.partition_count, now_ms, self._parts.tokens)
             self.next_command_offset = record.offset + 1
             if isinstance(arrived, DeadLetter):
                 dead_letters.append(arrived)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from perdure._log.errors import LogMisconfigured, LogUnauthorized, LogUnavailable, RecordTooLarge, TopicNotFound
 from perdure._log.port import Headers
 from perdure_platform.partition.lanes import EffectToken, Lanes
+from perdure_platform.partition.tokens import Tokens
 from perdure_platform.partition.transition.draft import Answer, TaskUndeliverable
 from perdure_platform.partition.transition.effects import DispatchTask, Effect, SendCommand, SendDeadLetter, SendReply
 from perdure_schemas.codec import encode_command, encode_dead_letter, encode_reply, encode_task
@@ -42,14 +43,15 @@ class Releaser:
 
     def __init__(
         self,
-        namespace: str,
+        tokens: Tokens,
         partition_count: int,
         lanes: Lanes,
         queue_partitions: Callable[[str], int],
         forget_queue: Callable[[str], None],
         released: int,
     ) -> None:
-        self._namespace = namespace
+        self._tokens = tokens
+        self._namespace = namespace = tokens.namespace
         self._partition_count = partition_count
         self._lanes = lanes
         self._queue_partitions = queue_partitions
@@ -152,15 +154,16 @@ class Releaser:
             partition,
             task.workflow_id.encode(),
             encode_task(task),
-            _trace_headers(task.trace_parent),
+            (*_trace_headers(task.trace_parent), *self._tokens.of_task(task)),
             token,
         )
 
     def _command(self, effect: SendCommand, token: EffectToken) -> None:
         command = effect.command
         partition = partition_of(command.workflow_id, self._partition_count)
-        headers = _trace_headers(effect.trace_parent)
-        self._lanes.send_command(self._commands_topic, partition, command.workflow_id.encode(), encode_command(command), headers, token)
+        value = encode_command(command)
+        headers = (*_trace_headers(effect.trace_parent), *self._tokens.of_command(value))
+        self._lanes.send_command(self._commands_topic, partition, command.workflow_id.encode(), value, headers, token)
 
     def _reply(self, reply: AddressedReply, token: EffectToken) -> None:
         client_id = reply.address.client_id.encode()

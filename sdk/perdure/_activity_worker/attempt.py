@@ -24,7 +24,7 @@ from perdure.converter import DataConverter
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 from perdure_schemas.commands import ActivityReference, CancelActivity, Command, CompleteActivity, FailActivity
 from perdure_schemas.errors import LimitExceeded
-from perdure_schemas.headers import TRACE_PARENT
+from perdure_schemas.headers import TASK_TOKEN, TRACE_PARENT
 from perdure_schemas.limits import check_payloads
 from perdure_schemas.tasks import ActivityTask
 
@@ -81,6 +81,8 @@ class Attempt:
         self._services = services
         self._activity = ActivityReference(task.run_id, task.scheduled_event_id, task.attempt)
         self._headers: Headers = ((TRACE_PARENT, task.trace_parent.encode()),) if task.trace_parent else ()
+        if delivery.token:
+            self._headers = (*self._headers, (TASK_TOKEN, delivery.token))
         self._line = Line(
             services.channel,
             task.workflow_id,
@@ -243,7 +245,7 @@ class Attempt:
         converter = services.converter.payload_converter
         definition, function = services.functions.find(task.activity_type)
         context = Context(
-            make_info(task, services.channel.namespace, converter), converter, self._beat, services.shutdown, details=self._details
+            make_info(self.delivery, services.channel.namespace, converter), converter, self._beat, services.shutdown, details=self._details
         )
         values = arguments(definition, task, converter)
         if self._details is not None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from perdure._activity_worker.cancel import ThreadCall
+from perdure._activity_worker.poll import Delivery
 from perdure._task_token import TaskToken
 from perdure.activity import ActivityDefinition, Context, Info
 from perdure.common import RawValue, RetryPolicy
@@ -91,8 +92,9 @@ async def call(
         interruptible(None)
 
 
-def make_info(task: ActivityTask, namespace: str, converter: PayloadConverter) -> Info:
+def make_info(delivery: Delivery, namespace: str, converter: PayloadConverter) -> Info:
     """What the activity may know. Raises ApplicationError, not to be retried, if heartbeat details cannot be read (semantics 26)."""
+    task = delivery.task
     try:
         details = converter.from_payloads(task.heartbeat_details)
     except Exception as error:
@@ -113,7 +115,9 @@ def make_info(task: ActivityTask, namespace: str, converter: PayloadConverter) -
         start_to_close_timeout=_duration(task.start_to_close_timeout_ms),
         started_time=datetime.now(UTC),
         task_queue=task.task_queue,
-        task_token=TaskToken(task.workflow_id, task.run_id, task.scheduled_event_id, task.attempt).to_bytes(),
+        task_token=TaskToken(
+            task.workflow_id, task.run_id, task.scheduled_event_id, task.attempt, delivery.token.decode("ascii", "replace")
+        ).to_bytes(),
         workflow_id=task.workflow_id,
         workflow_namespace=namespace,
         workflow_run_id=task.run_id,

@@ -19,6 +19,7 @@ from perdure._log.errors import LogBusy, LogUnauthorized, LogUnavailable, Offset
 from perdure._log.port import GroupConsumer, Log, Record
 from perdure_schemas.codec import decode_task
 from perdure_schemas.errors import CodecError
+from perdure_schemas.headers import TASK_TOKEN
 from perdure_schemas.tasks import ActivityTask
 from perdure_schemas.topics import task_topic, tasks_topic, workers_group
 
@@ -38,12 +39,13 @@ _LOG_TIMEOUT_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A task as it came. One that `may_be_repeated` could have been given to another worker, or to this one, before."""
+    """A task as it came, and its token. One that `may_be_repeated` could have been given to another worker, or to this one, before."""
 
     task: ActivityTask
     partition: int
     offset: int
     may_be_repeated: bool
+    token: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +264,8 @@ class Poller:
             except CodecError as error:
                 self._dead_letters.add(record, error)
                 continue
-            deliveries.append(Delivery(task, record.partition, record.offset, _may_be_repeated(consumer, record)))
+            token = next((value for name, value in record.headers if name == TASK_TOKEN), b"")
+            deliveries.append(Delivery(task, record.partition, record.offset, _may_be_repeated(consumer, record), token))
         if deliveries:
             if any(delivery.may_be_repeated for delivery in deliveries):
                 self._brisk_until = time.monotonic() + _BRISK_S

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from perdure._log.port import Headers
 from perdure.client._arguments import UNSET
 from perdure.client._connection import Connection
 from perdure.client._errors import AsyncActivityCancelledError
@@ -29,11 +30,12 @@ class AsyncActivityHandle:
     Every call raises RPCError NOT_FOUND once that attempt is over: completed, timed out, retried, or its workflow closed.
     """
 
-    def __init__(self, connection: Connection, workflow_id: str, activity: ActivityReference) -> None:
+    def __init__(self, connection: Connection, workflow_id: str, activity: ActivityReference, headers: Headers = ()) -> None:
         """Use `Client.get_async_activity_handle`."""
         self._connection = connection
         self._workflow_id = check_id("workflow id", workflow_id)
         self._activity = activity
+        self._headers = headers
         self._counter = 0
 
     async def heartbeat(self, *details: Any, rpc_timeout: timedelta | None = None) -> None:
@@ -53,6 +55,7 @@ class AsyncActivityHandle:
                 request_id=nonce,
                 named=False,
                 timeout=rpc_timeout,
+                headers=self._headers,
             )
         match answer:
             case ActivityAttention(cancel_requested=True):
@@ -89,4 +92,4 @@ class AsyncActivityHandle:
         return checked(f"{what} of {self._name}", self._connection.data_converter.payload_converter.to_payloads(values))
 
     async def _report(self, what: str, body: CommandBody, rpc_timeout: timedelta | None) -> None:
-        await self._connection.act(f"{what} of {self._name}", self._workflow_id, body, rpc_timeout)
+        await self._connection.act(f"{what} of {self._name}", self._workflow_id, body, rpc_timeout, headers=self._headers)

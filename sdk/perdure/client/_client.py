@@ -299,12 +299,15 @@ class Client:
         activity_id: str | None = None,
         task_token: bytes | None = None,
     ) -> AsyncActivityHandle:
-        """An activity that is completed from outside of its function: one attempt by token, or the current attempt by ids."""
+        """An activity that is completed from outside of its function: one attempt by token, or the current attempt by ids.
+
+        Where owners have token keys, ids are refused: they are no secret.
+        """
         if task_token is not None:
             if workflow_id is not None or run_id is not None or activity_id is not None:
                 raise ValueError("give either task_token or workflow_id, run_id and activity_id, not both")
             token = TaskToken.from_bytes(task_token)
-            return AsyncActivityHandle(self._connection, token.workflow_id, token.reference)
+            return AsyncActivityHandle(self._connection, token.workflow_id, token.reference, token.headers)
         if workflow_id is None or activity_id is None:
             raise ValueError("workflow_id and activity_id are needed where there is no task_token")
         reference = ActivityReference(run_id or "", activity_id=check_id("activity id", activity_id))

@@ -98,6 +98,7 @@ class Requests:
         request_id: str,
         named: bool,
         timeout: timedelta | None,  # noqa: ASYNC109 - it is kept across copies
+        headers: Headers = (),
     ) -> _Body:
         """Ask for something to be done, once, however often it is asked.
 
@@ -111,7 +112,7 @@ class Requests:
         until = asyncio.get_running_loop().time() + timeout.total_seconds()
         partition = self.channel.partition_of(workflow_id)
         with client_call(body, workflow_id):
-            exchange = _Exchange(what, partition, lambda: command, inject(), until, timeout, self._call_pace, acts=True)
+            exchange = _Exchange(what, partition, lambda: command, (*inject(), *headers), until, timeout, self._call_pace, acts=True)
             return await self._run(exchange, wanted, replies)
 
     async def read(

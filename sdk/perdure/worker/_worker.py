@@ -30,7 +30,7 @@ class Worker:
 
     With workflows this process is an owner: it takes partitions of the whole namespace, so every owner must be given all
     workflows of the namespace. `store_directory` keeps the owner's state between runs; without it a temporary one is rebuilt
-    from the log at each start.
+    from the log at each start. `token_keys` is a file of secret keys with which owners sign tasks (deploy/SECURITY.md).
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Worker:
         identity: str | None = None,
         session_timeout: timedelta = timedelta(seconds=10),
         store_directory: str | Path | None = None,
+        token_keys: str | Path | None = None,
         on_fatal_error: Callable[[BaseException], Awaitable[None]] | None = None,
     ) -> None:
         """Check what is given; nothing runs yet. Raises ValueError or RegistryError that says what to repair."""
@@ -68,6 +69,7 @@ class Worker:
         self._identity = identity or client.identity
         self._session_timeout_ms = max(1, round(session_timeout.total_seconds() * 1000))
         self._store_directory = None if store_directory is None else Path(store_directory)
+        self._token_keys = None if token_keys is None else Path(token_keys)
         self._on_fatal_error = on_fatal_error
         self._stop_asked = asyncio.Event()
         self._ready = asyncio.Event()
@@ -215,6 +217,7 @@ class Worker:
             store_directory=self._store_directory,
             identity=self._identity,
             session_timeout_ms=self._session_timeout_ms,
+            token_keys=self._token_keys,
         )
 
     async def _start_owner(self, owner: Owner) -> None:

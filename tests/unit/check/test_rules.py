@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from kit.forged import COMMANDS, HISTORY, REPLIES, TASKS, Forged
+from kit.forged import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, TASKS, Forged
 from kit.scenarios import SCENARIOS
 from kit.world import World
 from perdure_check.rules import RULES
 from perdure_check.verdict import State
-from perdure_schemas import events, notes
-from perdure_schemas.commands import Command, Origin, ReplyAddress
+from perdure_schemas import codec, events, notes
+from perdure_schemas.commands import Command, Origin, ReplyAddress, StartWorkflow
+from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.failure import Failure, RetryState, TimeoutFailureInfo, TimeoutType
 from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, PositionRecord, Transition
 from perdure_schemas.payload import Payload
@@ -365,6 +366,34 @@ def poison_that_is_no_dead_letter(log: Forged) -> object:
 
     log.change(HISTORY, lambda r: replace(r, command_offsets=()) if isinstance(r, CommitRecord) and not r.requests else r, count=99)
     return log.change(COMMANDS, garbled)
+
+
+def _not_believed(log: Forged, arrived: Callable[[Command], bool]) -> object:
+    """Let a live record say that an owner would not believe this command."""
+    place, record = next(
+        (place, record)
+        for place, records in log.records.items()
+        if place[0] == COMMANDS
+        for record in records
+        if arrived(codec.decode_command(record.value))
+    )
+    letter = DeadLetter(*place, record.offset, "forged", "made up", b"", record.value, 0)
+
+    def telling(r: Any) -> Any:
+        return replace(r, dead_letters=(letter,)) if isinstance(r, CommitRecord) and r.watermark is not None else r
+
+    log.add((DEAD_LETTERS, 0), letter)
+    return log.change(HISTORY, telling)
+
+
+@breaks("I13", "transfers")
+def a_start_that_is_called_forged(log: Forged) -> object:
+    return _not_believed(log, lambda command: isinstance(command.body, StartWorkflow))
+
+
+@breaks("I10", "transfers")
+def a_message_of_a_live_record_that_is_called_forged(log: Forged) -> object:
+    return _not_believed(log, lambda command: command.origin is not None)
 
 
 @breaks("I15", "transfers")

@@ -75,6 +75,9 @@ def _handle(draft: Draft, arrived: Arrived) -> None:
             )
         )
         return
+    if arrived.objection:
+        draft.settle(Refused(RefusalCode.INVALID, arrived.objection, draft.workflow_id))
+        return
     HANDLERS[type(command.body)](draft, command.body, arrived.trace_parent)
 
 

@@ -24,12 +24,13 @@ from perdure_schemas.replies import Outcome, ReplyBody
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A command, where it lies in the log, and the trace it belongs to."""
+    """A command, where it lies in the log, the trace it belongs to, and why it must be refused, if it must."""
 
     offset: int
     command: Command
     trace_parent: str = ""
     size_bytes: int = 0
+    objection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
