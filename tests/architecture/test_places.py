@@ -23,6 +23,16 @@ NOWHERE = ("pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml")
 """Nothing from the wire is ever unpickled, evaluated or imported (design.md 10)."""
 
 
+ENDS_THE_PROCESS = ("describe_consumer_groups", "list_consumer_group_offsets", "alter_consumer_group_offsets", "delete_consumer_groups")
+"""Requests of the Kafka library's admin client that a group's coordinator answers; see KafkaAdmin."""
+
+
+@pytest.mark.parametrize("request_name", ENDS_THE_PROCESS)
+def test_no_coordinator_is_asked_through_the_admin_client(request_name: str) -> None:
+    found = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.py") if request_name in path.read_text()]
+    assert not found
+
+
 @pytest.mark.parametrize("library", PLACES)
 def test_a_library_is_imported_in_its_place_only(library: str) -> None:
     elsewhere = [one for one in imports(*SOURCES) if one.top == library and not one.file.startswith(PLACES[library])]

@@ -32,7 +32,11 @@ _REFUSED_S = 2.0
 
 
 class KafkaAdmin:
-    """The admin client of one log; any thread may use it. Answers arrive on a thread of the library."""
+    """The admin client of one log; any thread may use it. Answers arrive on a thread of the library.
+
+    It must not ask what a group's coordinator answers (describe a group, its offsets): where the coordinator cannot be had before the
+    request times out, the library ends the process (librdkafka issues 3663 and 4605; reproduced with 2.16.1).
+    """
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._url = url
@@ -144,13 +148,6 @@ class KafkaAdmin:
             raise self.error(client, error, "listing topics") from error
         return sorted(name for name in known.topics if name.startswith(prefix))
 
-    def request_members(self, group: str) -> MembersRequest:
-        """Ask who is in a group, without waiting."""
-        client = self._client
-        client.poll(0)
-        (future,) = client.describe_consumer_groups([group], request_timeout=_REQUEST_TIMEOUT_S).values()
-        return MembersRequest(self, client, future, group)
-
     def truncate_before(self, where: Where, offset: int, timeout_ms: int) -> None:
         """Delete the records below `offset`."""
         timeout_s = max(timeout_ms, 1) / 1000
@@ -251,22 +248,3 @@ class OffsetsRequest:
             except FutureTimeout:
                 raise self._admin.error(self._client, None, f"offsets of {where[0]}[{where[1]}]") from None
         return found
-
-
-class MembersRequest:
-    """The members of a group, on their way."""
-
-    def __init__(self, admin: KafkaAdmin, client: AdminClient, future: Future[Any], group: str) -> None:
-        self._admin = admin
-        self._client = client
-        self._future = future
-        self._group = group
-
-    def result(self) -> frozenset[str] | None:
-        """Their ids, or None while the answer is not there. Raises LogError."""
-        if not self._future.done():
-            return None
-        try:
-            return frozenset(member.member_id for member in self._future.result().members)
-        except KafkaException as error:
-            raise self._admin.error(self._client, error, f"describing the group {self._group}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from confluent_kafka import Consumer as KafkaClient
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from perdure._log.errors import LogClosed, LogError, LogUnavailable
-from perdure._log.kafka.admin import KafkaAdmin, MembersRequest
+from perdure._log.kafka.admin import KafkaAdmin
 from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.consumer import record, take
 from perdure._log.kafka.errors import Trouble, log_error
@@ -23,7 +24,9 @@ _BACKLOG_TIMEOUT_MS = 5_000
 _HOLD_BACK_S = 0.5
 """A shorter pause is kept from the library: its own pause throws away what it has fetched, and ends up to a second late."""
 _LOOK_S = 10.0
-"""Who holds nothing for so long looks whether it is in its group at all; less often after each client in vain."""
+"""Who holds nothing for so long looks whether it is in touch with its group at all; less often after each client in vain."""
+_STATE_EVERY_MS = 5_000
+"""How often the library tells how a member stands with its group."""
 _LOOK_MAX_S = 300.0
 _UNKNOWN_END = 1 << 62
 """Where the end could not be had, everything may be a redelivery."""
@@ -33,7 +36,7 @@ class _Member:
     """The library's consumer in a group, cooperative: what is kept over a rebalance is not interrupted.
 
     A client that loses its brokers may never find them again (librdkafka issue 5301; seen here after restarts of a broker). One that holds
-    nothing, and that the group does not know, is replaced.
+    nothing, and is not in touch with the group's coordinator at two looks, is replaced.
     """
 
     def __init__(
@@ -51,8 +54,8 @@ class _Member:
         self._admin = admin
         self._look_s = _LOOK_S
         self._look_at = time.monotonic() + _LOOK_S
-        self._looking: MembersRequest | None = None
-        self._was_absent = False
+        self._is_in_touch = False
+        self._was_out_of_touch = False
         self._given = given
         self._taken = taken
         self._error: LogError | None = None
@@ -62,7 +65,8 @@ class _Member:
 
     def _join(self) -> KafkaClient:
         try:
-            client = KafkaClient({**self._settings, "error_cb": self._trouble.note})
+            own = {"error_cb": self._trouble.note, "stats_cb": self._note_state, "statistics.interval.ms": _STATE_EVERY_MS}
+            client = KafkaClient({**self._settings, **own})
             client.subscribe([self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         except KafkaException as error:
             raise log_error(error, self.url) from error
@@ -73,34 +77,28 @@ class _Member:
         now = time.monotonic()
         if holds_something:
             self._look_s, self._look_at = _LOOK_S, now + _LOOK_S
-            self._looking, self._was_absent = None, False
+            self._was_out_of_touch = False
         elif now >= self._look_at:
             self._look(now)
 
     def _look(self, now: float) -> None:
-        if self._looking is None:
-            self._looking = self._admin.request_members(self._settings["group.id"])
-            return
-        try:
-            members = self._looking.result()
-        except LogError as error:
-            logger.debug("%s: whether this process is a member of a group on %s is unknown: %s", self.url, self.topic, error)
-            members = frozenset((self.client.memberid(),))
-        if members is None:
-            return
-        self._looking, self._look_at = None, now + self._look_s
-        is_absent = self.client.memberid() not in members
-        if is_absent and self._was_absent:
+        is_out_of_touch = not self._is_in_touch
+        if is_out_of_touch and self._was_out_of_touch:
             logger.warning(
-                "%s: the group %s does not know this process, which cannot join; going on with a new client",
+                "%s: this process holds nothing in the group %s and is not in touch with it; going on with a new client",
                 self.url,
                 self._settings["group.id"],
             )
             threading.Thread(target=self._close, args=(self.client,), name="perdure-kafka-leave", daemon=True).start()
             self.client = self._join()
             self._look_s = min(2 * self._look_s, _LOOK_MAX_S)
-            is_absent = False
-        self._was_absent = is_absent
+            is_out_of_touch = False
+        self._was_out_of_touch = is_out_of_touch
+        self._look_at = now + self._look_s
+
+    def _note_state(self, statistics: str) -> None:
+        """The library's own view, which costs no request: it is up as long as it is connected to the coordinator."""
+        self._is_in_touch = json.loads(statistics).get("cgrp", {}).get("state") == "up"
 
     def check(self, error: KafkaError) -> None:
         """Remember an error that does not pass by itself."""
