@@ -10,7 +10,7 @@ from perdure_schemas.commands import Command, DescribePartition, ListWorkflows
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.errors import CodecError, LimitExceeded, LogCorrupt
 from perdure_schemas.headers import TRACE_PARENT
-from perdure_schemas.limits import ID_BYTES_MAX, check_id
+from perdure_schemas.limits import ID_BYTES_MAX, REQUEST_LIFE_MAX_MS, check_id
 from perdure_schemas.placement import partition_of
 
 FORMAT_LEVEL = 1
@@ -20,6 +20,9 @@ DEAD_LETTER_VALUE_BYTES_MAX = 4 * 1024 * 1024
 """What a dead letter keeps of a record; it must fit, with more around it, into a record of history. The rest is in the commands topic."""
 
 _OF_THE_PARTITION = (ListWorkflows, DescribePartition)
+
+CLOCK_SLACK_MS = 60_000
+"""By how much a sender's clock may be ahead where it asks for the longest life that a request may have (R11)."""
 
 NAME_LENGTH_MAX = 64 * 1024
 """Characters. Names that are too long for us (1,000 bytes) but not for a record are refused by their handlers, with an answer."""
@@ -58,6 +61,9 @@ def decode(record: Record, partition_count: int, now_ms: int, tokens: Tokens) ->
         if (right := partition_of(command.workflow_id, partition_count)) != record.partition:
             text = f"workflow {command.workflow_id!r} belongs to partition {right}, not {record.partition}"
             return dead_letter(record, "wrong_partition", text, now_ms)
+    if command.request is not None and (life_ms := command.request.expires_at_ms - now_ms) > REQUEST_LIFE_MAX_MS + CLOCK_SLACK_MS:
+        text = f"its request would be remembered for {life_ms} ms; at most {REQUEST_LIFE_MAX_MS} are allowed. Is the sender's clock right?"
+        return dead_letter(record, "expires_too_late", text, now_ms)
     objection = tokens.objection(record, command)
     if objection and (command.origin is not None or command.request is None):
         return dead_letter(record, "forged", objection, now_ms)

@@ -18,11 +18,12 @@ from perdure._log.memory.medium import Append
 from perdure._log.port import Record
 from perdure_platform.node.assignment import Stage
 from perdure_platform.node.topics import TaskTopics
-from perdure_platform.partition.decode import FORMAT_LEVEL
+from perdure_platform.partition.decode import CLOCK_SLACK_MS, FORMAT_LEVEL
 from perdure_platform.partition.transition.activity import PARKED_RETRY_MS
 from perdure_schemas import codec, notes
-from perdure_schemas.commands import Command, ListWorkflows, Origin, SignalWorkflow
+from perdure_schemas.commands import Command, ListWorkflows, Origin, Request, SignalWorkflow
 from perdure_schemas.dead_letters import DeadLetter
+from perdure_schemas.limits import REQUEST_LIFE_MAX_MS
 from perdure_schemas.placement import partition_of
 from perdure_schemas.replies import Accepted
 from perdure_schemas.topics import TopicSpec
@@ -167,6 +168,23 @@ def test_an_unusable_workflow_id_is_a_dead_letter(workflow_id: str) -> None:
     letter = settled(lambda world: world.put(codec.encode_command(replace(DEPOSIT, workflow_id=workflow_id)))).letter()
     assert letter.reason == "invalid_workflow_id"
     assert "workflow id" in letter.message
+
+
+@pytest.mark.parametrize(("beyond_ms", "is_taken"), [(CLOCK_SLACK_MS - 1_000, True), (CLOCK_SLACK_MS + 60_000, False)])
+def test_a_request_that_would_have_to_be_remembered_for_too_long_is_a_dead_letter(beyond_ms: int, is_taken: bool) -> None:
+    world = Poisoned()
+    world.start()
+    world.run_until_answered()
+    request = Request("for ever", world.clock.ms + REQUEST_LIFE_MAX_MS + beyond_ms, None)
+    command = replace(DEPOSIT, request=request)
+    if is_taken:
+        world.send(command)
+    else:
+        world.put(codec.encode_command(command))
+    for _ in range(20):
+        world.step()
+    assert world.promises.accounts["account-0"].balance == (5 if is_taken else 0)
+    assert [letter.reason for letter in world.letters()] == ([] if is_taken else ["expires_too_late"])
 
 
 @pytest.mark.parametrize("key", [b"", b"account-3", b"\xff\xfe"])
