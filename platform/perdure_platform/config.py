@@ -60,6 +60,10 @@ class OwnerLimits:
     checkpoint_interval_ms: int = 3_600_000
     """Between two checkpoints, at which a trimmed log may begin; at most this much more than the retention is kept."""
 
+    format_level: int = 1
+    """What each partition records that its owners must read; older builds do not claim it any more (R15). Nothing may be written in a
+    newer format before every partition has recorded its level."""
+
     handover_ms: int = 10_000
     """How long a partition is given to settle what is in flight before it is handed over."""
 

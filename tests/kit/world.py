@@ -30,6 +30,7 @@ from perdure_platform.node.topics import TaskTopics, describe_namespace, ensure_
 from perdure_platform.ops.verify import fold_partition
 from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
+from perdure_platform.partition.decode import FORMAT_LEVEL
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.tokens import Tokens
@@ -165,6 +166,7 @@ class World:
     duplicates: int = 3
     limits: OwnerLimits = LIMITS
     said: dict[int, set[str]] | None = None
+    reads_format_level: int = FORMAT_LEVEL
     tokens: Tokens = Tokens(NAMESPACE)  # noqa: RUF009 - it is frozen
     clock: Clock = field(default_factory=Clock)
     stores: dict[str, MemoryStores] = field(default_factory=lambda: defaultdict(MemoryStores))
@@ -201,7 +203,7 @@ class World:
             stores=StoresPort(self.stores[name], counted),
             task_topics=TaskTopics(log, NAMESPACE),
             audit=_audited,
-            identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}"),
+            identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}", self.reads_format_level),
             caution=ProcessCaution(),
             tokens=self.tokens,
             limits=self.limits,

@@ -24,6 +24,7 @@ from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Claiming, Identity
 from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Retired
+from perdure_platform.partition.decode import UnknownFormat
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.owner import PartitionOwner, Parts
 from perdure_platform.partition.rebuild import HistoryGap, NotAStart, Rebuild, Topics
@@ -316,6 +317,12 @@ class AssignedPartition:
             raise LogCorrupt(
                 f"the commands end at offset {commands_end}, and those up to {watermark} are settled: the log has lost its newest "
                 "commands, and new ones in their place would be taken for settled. See the runbook"
+            )
+        needed, read = self._applier.positions.format_level, around.identity.reads_format_level
+        if needed > read:
+            raise UnknownFormat(
+                f"owners of this partition must read format level {needed}, and this build ({around.identity.build}) reads {read}: "
+                "run a newer build. Others go on with the partition"
             )
         assert self._audit is not None
         if not self._audit.done():

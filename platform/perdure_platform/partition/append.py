@@ -159,6 +159,7 @@ class Appender:
         requests: Sequence[Sequence[SettledRequest]],
         start: int,
         caution: Caution,
+        format_level: int,
     ) -> None:
         """Append a checkpoint, in as many parts as its requests take; only between two turns. `start` is -1 or an earlier checkpoint."""
         assert self._held is None, "a checkpoint stands between turns"
@@ -178,6 +179,7 @@ class Appender:
                 applied=applied if part == 1 else (),
                 requests=tuple(some),
                 caution=caution,
+                format_level=format_level,
             )
             self._append(record, "", ())
         self.watermark = watermark

@@ -20,7 +20,7 @@ from perdure_schemas.live import LiveState
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who claims: shown to operators, decides nothing."""
+    """Who claims: shown to operators, decides nothing but what it can read."""
 
     owner: str
     host: str
@@ -28,6 +28,7 @@ class Identity:
     build: str
     instance_id: str
     """New with each start of a process; tells a process that claims again from the one after it."""
+    reads_format_level: int = FORMAT_LEVEL
 
 
 class Claiming:
@@ -50,7 +51,7 @@ class Claiming:
             host=identity.host,
             process_id=identity.process_id,
             build=identity.build,
-            format_level=FORMAT_LEVEL,
+            format_level=identity.reads_format_level,
             commands_topic_id=topics.commands_topic_id,
             history_topic_id=topics.history_topic_id,
             partition_count=topics.partition_count,

@@ -32,7 +32,7 @@ _NAMES = ("run_id", "first_execution_run_id", "workflow_type", "task_queue", "na
 
 
 class UnknownFormat(LogCorrupt):
-    """A command between partitions that needs a newer build; the partition stops rather than lose it (R15)."""
+    """What is in the log needs a newer build; the partition stops rather than lose it (R15)."""
 
 
 def decode(record: Record, partition_count: int, now_ms: int, tokens: Tokens) -> Arrived | DeadLetter:

@@ -67,7 +67,8 @@ class Stage(Enum):
 
 
 class Trimmer:
-    """For one partition under one claim. `limits.retention_ms` 0 keeps everything."""
+    """For one partition under one claim. `limits.retention_ms` 0 keeps everything; a checkpoint is written all the same where the format
+    level that owners must read is to be raised."""
 
     def __init__(
         self,
@@ -90,7 +91,8 @@ class Trimmer:
         self._limits = limits
         self._decided = decided
         self._stage = Stage.IDLE
-        self._next_ms = now_ms + limits.checkpoint_interval_ms
+        raises_level = limits.format_level > applier.positions.format_level
+        self._next_ms = now_ms if raises_level else now_ms + limits.checkpoint_interval_ms
         self._give_up_ms = 0
         self._work: Iterator[None] = iter(())
         self._deleted = 0
@@ -103,10 +105,9 @@ class Trimmer:
 
     def turn(self, now_ms: int, *, is_settled: bool, in_flight_bytes: int) -> None:
         """Between two turns: do what is due. `is_settled`: nothing is in flight, and every effect is acknowledged."""
-        if not self._limits.retention_ms:
-            return
         if self._stage is Stage.IDLE:
-            self._delete_prefix(now_ms)
+            if self._limits.retention_ms:
+                self._delete_prefix(now_ms)
             if now_ms >= self._next_ms and self._is_worth_it(now_ms):
                 self._stage, self._give_up_ms = Stage.SETTLING, now_ms + SETTLE_MAX_MS
         if self._stage is Stage.SETTLING:
@@ -122,7 +123,11 @@ class Trimmer:
             self._stage, self._next_ms, self._delete_at_ms = Stage.IDLE, now_ms + self._limits.checkpoint_interval_ms, now_ms
 
     def _is_worth_it(self, now_ms: int) -> bool:
-        """Whether a checkpoint, or a new start, would leave anything behind it; an idle partition is left alone."""
+        """Whether a checkpoint, or a new start, would leave anything behind it, or raise the level; an idle partition is left alone."""
+        if self._limits.format_level > self._applier.positions.format_level:
+            return True
+        if not self._limits.retention_ms:
+            return False
         newest = max((checkpoint.offset for checkpoint in self._tables.checkpoints()), default=-1)
         return self._applier.last_droppable_offset > newest or self._start(now_ms) is not None
 
@@ -148,10 +153,13 @@ class Trimmer:
         at_once = PART_BYTES // _REQUEST_BYTES
         parts = [decided.requests[at : at + at_once] for at in range(0, len(decided.requests), at_once)] or [()]
         names = -1 if start is None else start.offset
-        self._appender.checkpoint(decided.watermark, released, decided.marks, decided.applied, now_ms, parts, names, decided.caution)
+        level = max(self._limits.format_level, self._applier.positions.format_level)
+        self._appender.checkpoint(decided.watermark, released, decided.marks, decided.applied, now_ms, parts, names, decided.caution, level)
 
     def _start(self, now_ms: int) -> StoredCheckpoint | None:
         """The newest checkpoint that is older than the retention, if a start there would leave anything behind."""
+        if not self._limits.retention_ms:
+            return None
         start = self._applier.positions.start
         old = [c for c in self._tables.checkpoints() if c.time_ms <= now_ms - self._limits.retention_ms]
         return old[-1] if old and old[-1].offset > start and self._applier.last_droppable_offset >= start else None

@@ -19,7 +19,7 @@ from perdure_schemas.history import Carried, CarriedTransition, CommitRecord, Hi
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.replies import RunSummary
 
-LAYOUT = 4
+LAYOUT = 5
 """Raised whenever a row's meaning changes: a store of another layout is set aside and rebuilt."""
 
 T = TypeVar("T")

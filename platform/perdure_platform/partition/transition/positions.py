@@ -26,6 +26,8 @@ class Positions:
     start: int = 0
     """The checkpoint that was last named as the log's start; 0 where the log has not been trimmed."""
     caution: Caution = field(default_factory=Caution)
+    format_level: int = 1
+    """What an owner must read to claim the partition (R15)."""
 
 
 def step_over(positions: Positions, offset: int, leader_epoch: int) -> Positions:
@@ -53,6 +55,7 @@ def advance(positions: Positions, record: HistoryRecord, live: LiveState, offset
         time_ms,
         max(positions.start, record.start) if isinstance(record, Checkpoint) else positions.start,
         caution,
+        max(positions.format_level, record.format_level) if isinstance(record, Checkpoint) else positions.format_level,
     )
 
 
