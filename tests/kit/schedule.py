@@ -110,7 +110,8 @@ class Schedule:
             then = crash if chance.random() < 0.5 else lambda call: self._stop(name)
             calls = PortCalls(chance.randrange(1, 400), before=chance.random() < 0.5, then=then)
         try:
-            self.world.start(calls, name)
+            process = self.world.start(calls, name)
+            process.log.tells_ends_early = self.seed % 2 == 1
         except Crash:
             self._lose(name)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ from kit.sim_workflows import REFUSED_AMOUNT, WORKFLOWS
 from kit.slow_medium import SlowMedium
 from perdure._log.memory import MemoryLog, MemoryMedium
 from perdure._log.memory.consumer import MemoryConsumer
-from perdure._log.port import Consumer, Delivery, Producer, Record, TopicPartition
+from perdure._log.port import Consumer, Delivery, EndOffsetsRequest, Producer, Record, TopicPartition
 from perdure._replay.runtime import CodeHost
 from perdure_platform.config import OwnerLimits
 from perdure_platform.node.assignment import Stage, Surroundings
@@ -106,6 +107,11 @@ class ProcessLog(MemoryLog):
         super().__init__(medium)
         self.producers: list[Producer] = []
         self.hidden: set[TopicPartition] = set()
+        self.tells_ends_early = False
+        """Whether an end offset is that of the moment of the request, as a broker's answer may be; else that of the moment of the look."""
+
+    def request_end_offsets(self, partitions: Sequence[TopicPartition]) -> EndOffsetsRequest:
+        return EndsOfThen(self.end_offsets(partitions, 0)) if self.tells_ends_early else super().request_end_offsets(partitions)
 
     def consumer(self) -> Consumer:
         return LaggingConsumer(self.medium, self.hidden)
@@ -113,6 +119,16 @@ class ProcessLog(MemoryLog):
     def producer(self, delivery: Delivery) -> Producer:
         self.producers.append(super().producer(delivery))
         return self.producers[-1]
+
+
+@dataclass(frozen=True)
+class EndsOfThen:
+    """End offsets of the moment at which they were asked for."""
+
+    ends: dict[TopicPartition, int]
+
+    def result(self) -> dict[TopicPartition, int]:
+        return self.ends
 
 
 class LaggingConsumer(MemoryConsumer):

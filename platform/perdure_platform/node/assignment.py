@@ -93,6 +93,7 @@ class AssignedPartition:
         self._rebuild: Rebuild | None = None
         self._clock: PartitionClock | None = None
         self._end_request: EndOffsetsRequest | None = None
+        self._settled_when_asked = -1
         self._audit: Future[None] | None = None
         self._opened_at = 0
         self._search: StartSearch | None = None
@@ -282,10 +283,15 @@ class AssignedPartition:
         self._clock = PartitionClock(around.monotonic_ms, self._applier.positions.time_ms)
         self._opened_at = self._rebuild.next_offset
         self._audit = around.audit()
-        places = [(self._history, topics.partition), (self._commands, topics.partition)]
-        self._end_request = around.log.request_end_offsets(places)
+        self._ask_for_ends()
         self.stage = Stage.REBUILDING
         self._moved = True
+
+    def _ask_for_ends(self) -> None:
+        assert self._applier is not None
+        places = [(self._history, self.topics.partition), (self._commands, self.topics.partition)]
+        self._settled_when_asked = self._applier.positions.watermark
+        self._end_request = self._around.log.request_end_offsets(places)
 
     def _check_identity(self, store_tables: Tables) -> None:
         topics = self.topics
@@ -312,12 +318,15 @@ class AssignedPartition:
         if self._rebuild.next_offset < end:
             return
         self._rebuild.check_complete()
-        commands_end, watermark = ends[self._commands, topics.partition], self._applier.positions.watermark
-        if commands_end <= watermark:
+        commands_end = ends[self._commands, topics.partition]
+        if commands_end <= self._settled_when_asked:
             raise LogCorrupt(
-                f"the commands end at offset {commands_end}, and those up to {watermark} are settled: the log has lost its newest "
-                "commands, and new ones in their place would be taken for settled. See the runbook"
+                f"the commands end at offset {commands_end}, and those up to {self._settled_when_asked} are settled: the log has lost its "
+                "newest commands, and new ones in their place would be taken for settled. See the runbook"
             )
+        if commands_end <= self._applier.positions.watermark:
+            self._ask_for_ends()  # somebody leads still, and has settled what came since the ends were asked for; or they are lost
+            return
         needed, read = self._applier.positions.format_level, around.identity.reads_format_level
         if needed > read:
             raise UnknownFormat(
