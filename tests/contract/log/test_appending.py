@@ -126,10 +126,12 @@ def test_an_append_to_a_topic_that_is_not_there_fails(medium: Medium, log: Log) 
     assert values(read_from(log, {(there, 0): 0}, 1)) == [b"kept"]
 
 
-def test_an_append_to_a_partition_that_is_not_there_fails(medium: Medium, log: Log) -> None:
+@pytest.mark.parametrize("partition", [7, -1, -5, 2**31, 2**40, 2**63 - 1])
+def test_an_append_to_a_partition_that_is_not_there_fails(medium: Medium, log: Log, partition: int) -> None:
+    """Any number that a command can name as the place of its answer."""
     topic = medium.topic(log, 1)
     producer = log.producer(Delivery.PIPELINED)
-    producer.append(topic, 7, None, b"x", (), "lost")
+    producer.append(topic, partition, None, b"x", (), "lost")
     [(token, error)] = failures(producer, 1)
     assert token == "lost"
     assert isinstance(error, TopicNotFound)

@@ -9,7 +9,7 @@ import time
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaClient
 
-from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge
+from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge, TopicNotFound
 from perdure._log.kafka.admin import KafkaAdmin, OffsetsRequest
 from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.errors import PURGED, Trouble, log_error
@@ -20,6 +20,8 @@ from perdure._log.size import check_size
 _STALLED_S = 10.0
 """How long nothing may be heard of any append before the cluster is asked whether it is there; longer after each client in vain."""
 _STALLED_MAX_S = 300.0
+_PARTITION_MAX = 2**31 - 1
+"""Kafka's own. The library raises for a larger number, and takes -1 for its leave to choose a partition."""
 
 
 class KafkaProducer:
@@ -54,6 +56,12 @@ class KafkaProducer:
         if self._closed:
             raise LogClosed("the producer is closed")
         check_size(topic, partition, key, value, headers)
+        if not 0 <= partition <= _PARTITION_MAX:
+            found: LogError = TopicNotFound(f"{self._url} has no {topic}[{partition}]")
+            if self._ordered:
+                self._stop(found)
+            self._failed.append(FailedAppend(token, topic, partition, found))
+            return
         if self._broken is not None:
             self._failed.append(FailedAppend(token, topic, partition, _stopped(self._broken)))
             return
