@@ -33,6 +33,7 @@ from perdure_platform.partition.transition.decide import decide
 from perdure_platform.partition.transition.draft import Answer, Arrived, Context, Decision, Due, Input, Park, TakenOver
 from perdure_platform.partition.transition.effects import effects_of
 from perdure_platform.partition.transition.handlers import READS
+from perdure_platform.partition.transition.sizes import closed_bytes
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.partition.transition.workflow import closed_reply
 from perdure_platform.partition.trim import Decided, Trimmer
@@ -49,6 +50,12 @@ logger = logging.getLogger("perdure.owner")
 
 WAITERS_MAX = 1_000
 """Clients that wait in memory for one run; the oldest is dropped and asks again."""
+
+REPLIES_BYTES_MAX = 32 * 1024
+"""Of their answers, what goes into the record that closes the run; a record filled to its limit has room for so much more."""
+
+REPLY_BYTES = 200
+"""An allowance for the address of an answer."""
 
 CAUTIOUS_LOOK_MS = 5
 """In cautious mode, inputs that wait are looked at again after this, if nothing comes."""
@@ -232,9 +239,10 @@ class PartitionOwner:
     def _decide(self, workflow_id: str, batch: tuple[Input, ...], now_ms: int) -> None:
         entry = self._runs.entry(workflow_id)
         decision = decide(entry.state, workflow_id, batch, self._context(now_ms))
+        closed = self._close_replies(decision)
+        fitting = _fitting(closed)
         if decision.is_recorded:
-            replies = self._close_replies(decision)
-            self._appender.add(decision, now_ms, self._releaser.released, replies)
+            self._appender.add(decision, now_ms, self._releaser.released, closed[:fitting])
             self._last_append_ms = now_ms
             self._runs.sent(workflow_id)
             for run in decision.runs:
@@ -243,7 +251,7 @@ class PartitionOwner:
                     logger.error("partition %d: %s", self._topics.partition, parking.told(run.state))
             for request in decision.requests:
                 self._requests[request.workflow_id, request.request_id] = request
-        for answer in decision.answers:
+        for answer in (*decision.answers, *(Answer(reply.address, reply.request_id, reply.body) for reply in closed[fitting:])):
             self._barrier.ask(lambda answer=answer: self._releaser.answer(answer), self._appender.sequence)  # type: ignore[misc]
         for run_id, waiter in decision.waiters:
             self.wait_for_close(workflow_id, run_id, waiter)
@@ -459,6 +467,16 @@ class PartitionOwner:
             return None
         topics = self._topics
         return ends[history_topic(topics.namespace), topics.partition], ends[commands_topic(topics.namespace), topics.partition]
+
+
+def _fitting(replies: Sequence[AddressedReply]) -> int:
+    """How many of `replies` a record takes beside what was decided; the others are sent once it is confirmed."""
+    size_bytes = 0
+    for at, reply in enumerate(replies):
+        size_bytes += REPLY_BYTES + closed_bytes(reply.body)
+        if size_bytes > REPLIES_BYTES_MAX:
+            return at
+    return len(replies)
 
 
 class _RecordRuns:

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from kit.sim_workflows import WORKFLOWS
-from kit.world import FIRST, NAMESPACE, World, commands_of, plain
+from kit.world import FIRST, NAMESPACE, World, commands_of, history_of, plain
 from perdure import workflow
 from perdure._replay.runtime import CodeHost
 from perdure.exceptions import ApplicationError
@@ -33,6 +33,7 @@ from perdure_schemas.commands import (
     StartWorkflow,
 )
 from perdure_schemas.dead_letters import DeadLetter
+from perdure_schemas.history import Claim
 from perdure_schemas.payload import Payload
 from perdure_schemas.placement import partition_of
 from perdure_schemas.replies import (
@@ -43,6 +44,7 @@ from perdure_schemas.replies import (
     Refused,
     ReplyBody,
     RunSummary,
+    WorkflowClosed,
     WorkflowDescribed,
     WorkflowsListed,
     WorkflowStarted,
@@ -75,6 +77,23 @@ class Spender:
     @workflow.query
     def wrong(self, size: int) -> str:
         raise ValueError("x" * size)
+
+
+@workflow.defn
+class Generous:
+    """Returns much, once it is told to."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: self.told > 0)
+        return "x" * self.told
+
+    @workflow.signal
+    def count(self, number: int) -> None:
+        self.told = number
 
 
 @workflow.defn
@@ -123,7 +142,9 @@ def led() -> World:
     world.medium.watch = lambda record: None
     world.workers = lambda: None  # type: ignore[method-assign]
     process = world.start()
-    process.node._around = replace(process.node._around, host=CodeHost([*WORKFLOWS, Spender, Crowd, Extravagant], deadlock_timeout_ms=0))
+    process.node._around = replace(
+        process.node._around, host=CodeHost([*WORKFLOWS, Spender, Generous, Crowd, Extravagant], deadlock_timeout_ms=0)
+    )
     told(world, START)
     return world
 
@@ -184,6 +205,19 @@ def oversized() -> dict[str, Command]:
         "the name of a query": Command("counter", QueryWorkflow(long), request),
         "a filter": Command("", ListWorkflows(query=long), request),
     }
+
+
+def steps(world: World, count: int) -> None:
+    for _ in range(count):
+        world.step()
+
+
+def claims(world: World) -> list[int]:
+    """How often each partition was claimed."""
+    return [
+        sum(isinstance(codec.decode_history(record.value), Claim) for record in world.medium.read(*history_of(partition), 0, 10_000))
+        for partition in range(2)
+    ]
 
 
 def letters(world: World) -> list[DeadLetter]:
@@ -248,6 +282,23 @@ def test_an_answer_of_code_that_no_record_holds_is_refused_and_the_next_is_given
     assert refused.code == code
     assert ("at most 2097152 are allowed" if query == "long" else "x … (shortened, from some ") in refused.message
     assert told(world, QueryWorkflow("long", args=plain(3)), "spender-1") == QueryAnswered(plain("xxx"))
+
+
+def test_a_result_reaches_all_who_wait_for_it_although_no_record_holds_it_for_all_of_them() -> None:
+    world = led()
+    started = told(world, StartWorkflow("Generous", "sim"), "spender-1")
+    assert isinstance(started, WorkflowStarted)
+    waiting = [f"waits-{number}" for number in range(6)]
+    for request_id in waiting:
+        request = Request(request_id, world.clock.ms + 60_000, ReplyAddress("client", 0))
+        world.send(Command("spender-1", AwaitWorkflow(started.run_id), request))
+    steps(world, 10)
+    before = claims(world)
+    told(world, SignalWorkflow("count", input=plain(2 * MiB - 1_000)), "spender-1")
+    steps(world, 20)
+    replies = [codec.decode_reply(record.value) for record in world.medium.read(f"{NAMESPACE}.replies", 0, 0, 10_000)]
+    assert {reply.request_id for reply in replies if isinstance(reply.body, WorkflowClosed)} == set(waiting)
+    assert claims(world) == before, "an answer that is too large for its record has cost the owner its claims"
 
 
 @pytest.mark.parametrize("what", ["exception", "failure", "cause", "patch", "run id", "cancel"])

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from perdure_schemas.events import Event, MarkerRecorded
 from perdure_schemas.failure import ApplicationFailureInfo, Failure
+from perdure_schemas.replies import ReplyBody
 
 EVENT_BYTES = 256
 """An allowance for everything of an event that is not payload."""
@@ -67,6 +68,11 @@ def failure_bytes(failure: Failure | None) -> int:
             size += payload.size_bytes
         failure = failure.cause
     return size
+
+
+def closed_bytes(body: ReplyBody) -> int:
+    """Roughly how large the answer is that tells how a run has ended."""
+    return sum(payload.size_bytes for payload in getattr(body, "result", ())) + failure_bytes(getattr(body, "failure", None))
 
 
 def shortened(failure: Failure) -> Failure:
