@@ -44,5 +44,5 @@ def test_commands_that_are_settled_after_the_ends_were_asked_for_are_not_taken_f
     world.said[0] = {SECOND}
     deposit(world, 5)
     world.run_until_done()
-    assert second.node.partitions[0].stage is Stage.LEADING
+    assert [assigned.stage for assigned in second.node.partitions.values()] == [Stage.LEADING]
     world.check()

@@ -72,7 +72,8 @@ def failure_bytes(failure: Failure | None) -> int:
 
 def closed_bytes(body: ReplyBody) -> int:
     """Roughly how large the answer is that tells how a run has ended."""
-    return sum(payload.size_bytes for payload in getattr(body, "result", ())) + failure_bytes(getattr(body, "failure", None))
+    size: int = sum(payload.size_bytes for payload in getattr(body, "result", ()))
+    return size + failure_bytes(getattr(body, "failure", None))
 
 
 def shortened(failure: Failure) -> Failure:
