@@ -27,7 +27,8 @@ from perdure_schemas.topics import TopicSpec
 class KafkaLog:
     """A log on Kafka. `servers` is HOST:PORT[,HOST:PORT]; `properties` are further ones of librdkafka, and not shown anywhere.
 
-    Raises LogMisconfigured for a property that Perdure sets itself or that the library does not know.
+    Raises LogMisconfigured for a property that Perdure sets itself or that the library does not know, and for a cluster on another machine
+    without a `security.protocol`.
     """
 
     creates_namespaces = False
@@ -37,7 +38,7 @@ class KafkaLog:
         self.url = f"kafka://{servers}"
         self._servers = servers
         self._properties = dict(properties or {})
-        settings.check_properties(self._properties)
+        settings.check_properties(servers, self._properties)
         self._admin = KafkaAdmin(self.url, settings.common(servers, self._properties))
         self._closed = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,8 +74,21 @@ _READER: Settings = {
 }
 
 
-def check_properties(properties: Mapping[str, str]) -> None:
-    """Raises LogMisconfigured for a property that Perdure sets itself."""
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|\[::1\]", re.IGNORECASE)
+
+
+def check_properties(servers: str, properties: Mapping[str, str]) -> None:
+    """Raises LogMisconfigured for a property that Perdure sets itself, and for a cluster elsewhere that nobody said how to talk to.
+
+    Records hold what workflows were given: they leave the machine unencrypted only where that was asked for (faults.md 6.1).
+    """
+    elsewhere = [server for server in servers.split(",") if not _LOOPBACK.fullmatch(server.rpartition(":")[0])]
+    if elsewhere and "security.protocol" not in properties:
+        raise LogMisconfigured(
+            f"{elsewhere[0]} is another machine, and nothing says how to talk to it. Put security.protocol=SASL_SSL or SSL, and what "
+            "belongs to it, into a file that the address names: ?config=FILE (see deploy/SECURITY.md). Where the network can be "
+            "trusted, say so: ?librdkafka.security.protocol=PLAINTEXT"
+        )
     for name in properties:
         if name in _FIXED:
             raise LogMisconfigured(f"the Kafka property {name} cannot be set: {_FIXED[name]}")

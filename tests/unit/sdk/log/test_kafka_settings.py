@@ -1,0 +1,24 @@
+"""What the Kafka adapter refuses before it connects to anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure._log.errors import LogMisconfigured
+from perdure._log.kafka.settings import check_properties
+
+
+@pytest.mark.parametrize("servers", ["localhost:9092", "127.0.0.1:9092", "127.1.2.3:1,LOCALHOST:2", "[::1]:9092"])
+def test_a_cluster_on_this_machine_needs_no_encryption(servers: str) -> None:
+    check_properties(servers, {})
+
+
+@pytest.mark.parametrize(
+    "servers", ["kafka:9092", "10.0.0.7:9092", "localhost:9092,b.example:9092", "localhost.example:9092", "127.0.0.1.example:1"]
+)
+def test_a_cluster_on_another_machine_is_talked_to_unencrypted_only_where_that_was_said(servers: str) -> None:
+    with pytest.raises(LogMisconfigured, match="is another machine, and nothing says how to talk to it") as caught:
+        check_properties(servers, {"sasl.password": "s3cret"})
+    assert "s3cret" not in str(caught.value)
+    for protocol in ("PLAINTEXT", "sasl_ssl"):
+        check_properties(servers, {"security.protocol": protocol})
