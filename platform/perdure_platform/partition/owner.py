@@ -30,7 +30,17 @@ from perdure_platform.partition.timers import DueRuns
 from perdure_platform.partition.tokens import Tokens
 from perdure_platform.partition.transition import parking
 from perdure_platform.partition.transition.decide import decide
-from perdure_platform.partition.transition.draft import Answer, Arrived, Context, Decision, Due, Input, Park, TakenOver
+from perdure_platform.partition.transition.draft import (
+    Answer,
+    Arrived,
+    Context,
+    Decision,
+    Due,
+    Input,
+    Park,
+    TakenOver,
+    TaskUndeliverable,
+)
 from perdure_platform.partition.transition.effects import effects_of
 from perdure_platform.partition.transition.handlers import READS
 from perdure_platform.partition.transition.sizes import closed_bytes
@@ -109,6 +119,8 @@ class PartitionOwner:
         self._barrier = Barrier(self._request_ends, self._read_ends)
         self._reader = Reader(self, self._runs, self._tables, self._tables.store)
         self._reads: list[Command] = []
+        self._resting: list[tuple[int, TaskUndeliverable]] = []
+        """Undeliverable tasks, each with the sequence of the record that notes it; 0 where nobody waits for it any more."""
         self._last_append_ms = now_ms = self._clock.now_ms()
         shared = (self._topics, parts.log, self._tables, self._runs, self._applier, self._appender, self._limits)
         self._trimmer = Trimmer(*shared, now_ms, self._decided)
@@ -134,7 +146,7 @@ class PartitionOwner:
         self._end_turn(now_ms, admitted)
 
     def _admit(self, commands: Sequence[Record], now_ms: int) -> Admitted:
-        due = {} if self._trimmer.wants_quiet or self._is_leaving else self._take_due(now_ms)
+        due = self._take_undeliverable() if self._trimmer.wants_quiet or self._is_leaving else self._take_due(now_ms)
         return self._cautious.admit(
             self._without_gap(commands),
             due,
@@ -178,7 +190,15 @@ class PartitionOwner:
                 self._runs.confirmed(sent.workflow_id)
                 self._look_at(sent.workflow_id, self._runs.entry(sent.workflow_id).state)
             self._release(judged.offset, judged.append_time_ms, sent)
+        self._let_rest()
         self._runs.trim()
+
+    def _let_rest(self) -> None:
+        """An undeliverable task whose note is confirmed holds up `released` no longer."""
+        if self._resting:
+            for _, task in (one for one in self._resting if one[0] <= self._confirmed_sequence):
+                self._releaser.acknowledged(task.offset, task.index)
+            self._resting = [one for one in self._resting if one[0] > self._confirmed_sequence]
 
     def _decode(self, admitted: Admitted, now_ms: int) -> tuple[dict[str, list[Input]], list[DeadLetter]]:
         inputs: dict[str, list[Input]] = {}
@@ -211,15 +231,20 @@ class PartitionOwner:
         return inputs, dead_letters
 
     def _take_due(self, now_ms: int) -> dict[str, list[Input]]:
-        inputs: dict[str, list[Input]] = {}
-        for workflow_id in self._taken_over:
-            inputs.setdefault(workflow_id, []).append(TakenOver())
+        inputs: dict[str, list[Input]] = {workflow_id: [TakenOver()] for workflow_id in self._taken_over}
         self._taken_over.clear()
+        for workflow_id, undeliverable in self._take_undeliverable().items():
+            inputs.setdefault(workflow_id, []).extend(undeliverable)
+        for workflow_id in self._due.take(now_ms):
+            inputs.setdefault(workflow_id, []).append(Due())
+        return inputs
+
+    def _take_undeliverable(self) -> dict[str, list[Input]]:
+        """Also while nothing new is taken: before these are noted, nothing is settled."""
+        inputs: dict[str, list[Input]] = {}
         for workflow_id, undeliverable in self._releaser.undeliverable:
             inputs.setdefault(workflow_id, []).append(undeliverable)
         self._releaser.undeliverable.clear()
-        for workflow_id in self._due.take(now_ms):
-            inputs.setdefault(workflow_id, []).append(Due())
         return inputs
 
     def _cut(self, arrived: list[Input]) -> list[tuple[Input, ...]]:
@@ -251,6 +276,10 @@ class PartitionOwner:
                     logger.error("partition %d: %s", self._topics.partition, parking.told(run.state))
             for request in decision.requests:
                 self._requests[request.workflow_id, request.request_id] = request
+        self._resting.extend(
+            (self._appender.sequence if decision.is_recorded else 0, item) for item in batch if isinstance(item, TaskUndeliverable)
+        )
+        self._let_rest()
         for answer in (*decision.answers, *(Answer(reply.address, reply.request_id, reply.body) for reply in closed[fitting:])):
             self._barrier.ask(lambda answer=answer: self._releaser.answer(answer), self._appender.sequence)  # type: ignore[misc]
         for run_id, waiter in decision.waiters:

@@ -1,7 +1,8 @@
 """Stage 6: effects of live records -> tasks, replies, commands elsewhere, in log order; and how far they are acknowledged.
 
 Nothing leaves before its record is confirmed. `released` is the contiguous prefix of records whose effects are acknowledged. A reply
-or an answer is the only effect that may be given up (its reader asks again); a task that cannot be delivered is parked by a note (R9).
+or an answer is the only effect that may be given up (its reader asks again); a task that cannot be delivered is parked by a note (R9),
+and counts as acknowledged once that note is confirmed: its owner may end before.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Releaser:
         self._by_offset: dict[int, _Record] = {}
         self._last_offset = released
         self.undeliverable: list[tuple[str, TaskUndeliverable]] = []
+        """Taken by the owner, which acknowledges the effect of each."""
         self.is_over = False
         lanes.on_commands_failed.append(self._resend_commands)
 
@@ -114,10 +116,10 @@ class Releaser:
             return
         if isinstance(effect, DispatchTask):
             self._forget_queue(effect.task.task_queue)
-            self._park(effect, error)
+            self._park(effect, offset, index, error)
         else:
             _logger.error("an effect of the record at offset %d is given up: %s", offset, error)
-        self.acknowledged(offset, index)
+            self.acknowledged(offset, index)
 
     def close(self) -> None:
         """The claim is over; what comes back is ignored."""
@@ -145,8 +147,7 @@ class Releaser:
         try:
             partitions = self._queue_partitions(task.task_queue)
         except (TopicNotFound, LogMisconfigured, LogUnauthorized, LogUnavailable) as error:
-            self._park(effect, error)
-            self.acknowledged(token.offset, token.index)
+            self._park(effect, token.offset, token.index, error)
             return
         partition = slot_of(f"{task.workflow_id}/{task.scheduled_event_id}") % partitions
         self._lanes.send(
@@ -170,11 +171,12 @@ class Releaser:
         value = encode_reply(Reply(reply.request_id, reply.body))
         self._lanes.send(self._replies_topic, reply.address.partition, client_id, value, ((CLIENT_ID, client_id),), token)
 
-    def _park(self, effect: DispatchTask, error: Exception) -> None:
+    def _park(self, effect: DispatchTask, offset: int, index: int, error: Exception) -> None:
         task = effect.task
         reason = f"queue {task.task_queue!r} cannot be written: {error}"
         _logger.warning("an activity of workflow %r waits, and is tried again: %s", task.workflow_id, reason)
-        self.undeliverable.append((task.workflow_id, TaskUndeliverable(task.run_id, task.scheduled_event_id, task.attempt, reason)))
+        undeliverable = TaskUndeliverable(task.run_id, task.scheduled_event_id, task.attempt, reason, offset, index)
+        self.undeliverable.append((task.workflow_id, undeliverable))
 
     def _resend_commands(self, _error: Exception) -> None:
         """The stream of commands failed: all that are unacknowledged go again, in log order, through the new one (R8)."""

@@ -40,12 +40,14 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class TaskUndeliverable:
-    """A task of the run could not be written to its queue (R9)."""
+    """A task of the run could not be written to its queue (R9). `offset` and `index` name the effect."""
 
     run_id: str
     scheduled_event_id: int
     attempt: int
     reason: str
+    offset: int = -1
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

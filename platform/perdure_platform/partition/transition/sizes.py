@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from perdure_schemas.events import Event, MarkerRecorded
 from perdure_schemas.failure import ApplicationFailureInfo, Failure
-from perdure_schemas.replies import ReplyBody
+from perdure_schemas.replies import ReplyBody, WorkflowClosed
 
 EVENT_BYTES = 256
 """An allowance for everything of an event that is not payload."""
@@ -72,8 +72,7 @@ def failure_bytes(failure: Failure | None) -> int:
 
 def closed_bytes(body: ReplyBody) -> int:
     """Roughly how large the answer is that tells how a run has ended."""
-    size: int = sum(payload.size_bytes for payload in getattr(body, "result", ()))
-    return size + failure_bytes(getattr(body, "failure", None))
+    return failure_bytes(body.failure) + sum(p.size_bytes for p in body.result) if isinstance(body, WorkflowClosed) else 0
 
 
 def shortened(failure: Failure) -> Failure:
