@@ -226,7 +226,7 @@ class Poller:
             self._confirm(consumer, now)
         if now >= self._commit_at and (positions := self._progress.moved()):
             consumer.commit(positions)
-            self._progress.committed()
+            self._progress.sent()
             self._commit_at = now + _COMMIT_EVERY_S
 
     def _confirm(self, consumer: GroupConsumer, now: float) -> None:
@@ -241,7 +241,7 @@ class Poller:
                 self._confirm_at = now + _RETRY_FIRST_S
 
     def _commit_now(self, consumer: GroupConsumer) -> bool:
-        positions = {partition: offset for partition, offset in self._progress.moved().items() if _holds(consumer, partition)}
+        positions = {partition: offset for partition, offset in self._progress.unconfirmed().items() if _holds(consumer, partition)}
         if positions and not consumer.commit_now(positions):
             return False
         self._progress.committed()

@@ -23,6 +23,7 @@ class Progress:
     def __init__(self) -> None:
         self._partitions: dict[int, _Taken] = {}
         self._moved: set[int] = set()
+        self._sent: set[int] = set()
 
     def take(self, partition: int, offset: int) -> bool:
         """A record was delivered. False if it does not follow the one before.
@@ -33,8 +34,8 @@ class Progress:
         if taken is not None and taken.end == offset:
             taken.end += 1
             return True
+        self.forget(partition)
         self._partitions[partition] = _Taken(offset, offset + 1)
-        self._moved.discard(partition)
         return taken is None
 
     def settle(self, partition: int, offset: int) -> None:
@@ -57,11 +58,22 @@ class Progress:
         """The partition is another member's."""
         self._partitions.pop(partition, None)
         self._moved.discard(partition)
+        self._sent.discard(partition)
 
     def moved(self) -> dict[int, int]:
-        """What is to be committed: the partitions whose prefix has grown since `committed`, and to where."""
+        """What is to be committed: the partitions whose prefix has grown since `sent` or `committed`, and to where."""
         return {partition: self._partitions[partition].first for partition in self._moved}
 
-    def committed(self) -> None:
-        """What `moved` returned is committed."""
+    def unconfirmed(self) -> dict[int, int]:
+        """What is not known to be committed: the same, and what was only `sent`."""
+        return {partition: self._partitions[partition].first for partition in self._moved | self._sent}
+
+    def sent(self) -> None:
+        """A commit of what `moved` returned is on its way; nobody hears what becomes of it."""
+        self._sent |= self._moved
         self._moved.clear()
+
+    def committed(self) -> None:
+        """What `unconfirmed` returned is committed."""
+        self._moved.clear()
+        self._sent.clear()

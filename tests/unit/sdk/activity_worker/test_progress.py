@@ -27,6 +27,16 @@ def test_only_a_contiguous_prefix_is_committed() -> None:
     assert progress.moved() == {0: 8}
 
 
+def test_a_commit_that_was_only_sent_is_made_again_where_it_must_be_known() -> None:
+    progress = taken(5, 6)
+    progress.settle(0, 5)
+    progress.sent()
+    assert progress.moved() == {}
+    assert progress.unconfirmed() == {0: 6}
+    progress.committed()
+    assert progress.unconfirmed() == {}
+
+
 def test_partitions_do_not_wait_for_each_other() -> None:
     progress = taken(5)
     progress.take(1, 9)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+
+import pytest
 
 from kit.activity_bench import QUEUE, Bench, acknowledge, attention
 from kit.scripted_owner import eventually
 from perdure import activity
+from perdure._log.memory.groups import MemoryGroupConsumer
 from perdure_schemas.codec import encode_task
 from perdure_schemas.commands import ActivityStarted, Command, CompleteActivity
 from perdure_schemas.replies import ReplyBody
@@ -88,6 +91,25 @@ async def test_a_task_from_before_the_assignment_runs_once_its_start_is_acknowle
         start = await bench.started(task)
         assert not start.asks_grant
         assert not gate.runs
+        (answer,) = acknowledge(Command(task.workflow_id, start))
+        bench.owner.tell(start.worker, start.nonce, answer)
+        await eventually(lambda: len(gate.runs) == 1, "it runs")
+        assert bench.committed() == 1
+        gate.go.set()
+        await bench.outcome(task)
+
+
+async def test_a_commit_that_nobody_waited_for_lets_no_old_task_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log may refuse it, or not have it yet when the attempt ends its worker (R21)."""
+    lost: list[Mapping[int, int]] = []
+    monkeypatch.setattr(MemoryGroupConsumer, "commit", lambda self, positions: lost.append(dict(positions)))
+    gate = Gate()
+    bench.owner.script = silence
+    task = bench.dispatch("hold")
+    async with bench.worker(gate.hold):
+        start = await bench.started(task)
+        await eventually(lambda: bool(lost), "its offset was committed, and lost")
+        assert bench.committed() == 0
         (answer,) = acknowledge(Command(task.workflow_id, start))
         bench.owner.tell(start.worker, start.nonce, answer)
         await eventually(lambda: len(gate.runs) == 1, "it runs")
