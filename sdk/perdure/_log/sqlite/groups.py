@@ -218,9 +218,12 @@ class SqliteGroupConsumer:
         """See GroupConsumer."""
         self._check_open()
         try:
-            return self._commit(positions, awaited=True)
+            recorded = self._commit(positions, awaited=True)
         except LogUnavailable:
             return False
+        for partition in positions:  # what waits to be recorded is older
+            self._uncommitted.pop(partition, None)
+        return recorded
 
     def pause(self) -> None:
         """See GroupConsumer."""

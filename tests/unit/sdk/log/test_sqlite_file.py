@@ -189,6 +189,22 @@ def test_a_full_disk_is_told_and_appends_go_on_when_there_is_room(log: SqliteLog
     assert values(read_from(log, {("t", 0): 0}, 2)) == [b"before", b"after"]
 
 
+def test_a_commit_that_came_to_nothing_does_not_undo_a_later_one(log: SqliteLog, holder: apsw.Connection) -> None:
+    log.create_topics([TopicSpec("tasks", 2)], 5000)
+    append(log, "tasks", [b"%d" % number for number in range(6)])
+    consumer = log.group_consumer("workers", "tasks", 60_000)
+    until(lambda: len(consumer.poll(10, 0)) == 6, "all six")
+    holder.execute("BEGIN IMMEDIATE")
+    consumer.commit({0: 3})
+    holder.execute("ROLLBACK")
+    assert consumer.commit_now({0: 5})
+    consumer.commit({1: 0})
+    consumer.close()
+    successor = log.group_consumer("workers", "tasks", 60_000)
+    assert values(successor.poll(10, 5_000)) == [b"5"]
+    successor.close()
+
+
 def test_closing_the_log_fails_what_is_still_queued(log: SqliteLog, holder: apsw.Connection) -> None:
     producer = log.producer(Delivery.PIPELINED)
     holder.execute("BEGIN IMMEDIATE")
