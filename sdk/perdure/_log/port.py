@@ -127,7 +127,7 @@ class EndOffsetsRequest(Protocol):
     """End offsets on their way: those that the partitions have at some moment after the request was made."""
 
     def result(self) -> dict[TopicPartition, int] | None:
-        """None while they are not there yet. Raises LogUnavailable if they could not be had: ask again."""
+        """None while they are not there yet. Raises LogUnavailable if they could not be had, be it for want of the topic: ask again."""
 
 
 class Membership(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kit.media import Medium, append, read_from, until, values
-from perdure._log.errors import OffsetOutOfRange, TopicNotFound
+from perdure._log.errors import LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import Log
 from perdure_schemas.topics import TopicSpec, namespace_topics
 
@@ -76,6 +76,18 @@ def test_requested_end_offsets_include_what_was_acknowledged_before(medium: Medi
         request = log.request_end_offsets([(topic, 0), (topic, 1)])
         until(lambda request=request: request.result() is not None, "an answer")  # type: ignore[misc]
         assert request.result() == {(topic, 0): 0, (topic, 1): number}
+
+
+def test_a_request_for_offsets_of_a_topic_that_is_not_there_is_to_be_repeated(medium: Medium, log: Log) -> None:
+    """Brokers learn of a topic only after its making was acknowledged, and those that start may not know it yet."""
+    missing = medium.name()
+    refused = log.request_end_offsets([(missing, 0)])
+    with pytest.raises(LogUnavailable, match=missing):
+        until(lambda: refused.result() is not None, "an answer")
+    log.create_topics([TopicSpec(missing, 1)], 20_000)
+    request = log.request_end_offsets([(missing, 0)])
+    until(lambda: request.result() is not None, "an answer")
+    assert request.result() == {(missing, 0): 0}
 
 
 def test_offsets_of_a_topic_that_is_not_there_are_an_error(medium: Medium, log: Log) -> None:

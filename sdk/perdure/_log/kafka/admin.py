@@ -231,7 +231,10 @@ class OffsetsRequest:
         """See EndOffsetsRequest."""
         if not all(future.done() for future in self._futures.values()) and time.monotonic() < self._deadline:
             return None
-        return self.wait(0)
+        try:
+            return self.wait(0)
+        except TopicNotFound as error:  # for a moment, where a broker starts; whoever reads it hears if that lasts
+            raise LogUnavailable(str(error)) from error
 
     def wait(self, timeout_s: float) -> dict[Where, int]:
         """The offsets, awaited. Raises LogUnavailable, TopicNotFound."""

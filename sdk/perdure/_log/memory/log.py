@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perdure._log.errors import LogClosed
+from perdure._log.errors import LogClosed, LogUnavailable, TopicNotFound
 from perdure._log.memory.consumer import MemoryConsumer
 from perdure._log.memory.groups import MemoryGroupConsumer, MemoryMembership
 from perdure._log.memory.medium import MemoryMedium
@@ -33,6 +33,12 @@ class _EndOffsets:
 
     def result(self) -> dict[TopicPartition, int] | None:
         """See EndOffsetsRequest."""
+        try:
+            return self._ends()
+        except TopicNotFound as error:
+            raise LogUnavailable(str(error)) from error
+
+    def _ends(self) -> dict[TopicPartition, int]:
         return {where: self._medium.bounds(*where)[1] for where in self._partitions}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from perdure._log.errors import LogClosed
+from perdure._log.errors import LogClosed, LogUnavailable, TopicNotFound
 from perdure._log.port import (
     Consumer,
     Delivery,
@@ -39,7 +39,10 @@ class _EndOffsets:
 
     def result(self) -> dict[TopicPartition, int] | None:
         """See EndOffsetsRequest."""
-        return self._log.end_offsets(self._partitions, 0)
+        try:
+            return self._log.end_offsets(self._partitions, 0)
+        except TopicNotFound as error:
+            raise LogUnavailable(str(error)) from error
 
 
 class SqliteLog:
