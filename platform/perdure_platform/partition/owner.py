@@ -23,7 +23,7 @@ from perdure_platform.partition.confirm import Confirmer, Sent
 from perdure_platform.partition.decode import dead_letter, decode, is_origin_new
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.query import Reader
-from perdure_platform.partition.rebuild import Topics
+from perdure_platform.partition.rebuild import HistoryGap, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.timers import DueRuns
@@ -133,7 +133,7 @@ class PartitionOwner:
     # -- the path
 
     def turn(self, history: Sequence[Record], commands: Sequence[Record]) -> None:
-        """Settle what the log gave back, then decide what arrived. Raises Retired, LogCorrupt."""
+        """Settle what the log gave back, then decide what arrived. Raises Retired, HistoryGap, LogCorrupt."""
         self._settle(history)  # 4 confirm, 5 apply, 6 release
         now_ms = self._clock.now_ms()
         admitted = self._admit(commands, now_ms)  # everything, unless owners of the partition died lately
@@ -173,6 +173,7 @@ class PartitionOwner:
     def _settle(self, history: Sequence[Record]) -> None:
         if not history:
             return
+        self._check_complete(history)
         confirmed = self.confirmer.confirm(history)
         self._applier.apply([judged for judged, _ in confirmed])
         for judged, sent in confirmed:
@@ -192,6 +193,14 @@ class PartitionOwner:
             self._release(judged.offset, judged.append_time_ms, sent)
         self._let_rest()
         self._runs.trim()
+
+    def _check_complete(self, history: Sequence[Record]) -> None:
+        """Raises HistoryGap. What lies behind a claim that was skipped would look like a part of a damaged log (A8)."""
+        expected = self._applier.positions.next_offset
+        for record in history:
+            if record.offset > expected:
+                raise HistoryGap(expected, record.offset)
+            expected = record.offset + 1
 
     def _let_rest(self) -> None:
         """An undeliverable task whose note is confirmed holds up `released` no longer."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kit.world import FIRST, SECOND, Process, World, history_of, open_account, plain
+from perdure._log.port import Record
 from perdure_platform.node.assignment import Stage
+from perdure_schemas import codec
 from perdure_schemas.commands import SignalWorkflow
+from perdure_schemas.history import Claim
 
 
 def led_twice() -> tuple[World, Process]:
@@ -16,6 +21,10 @@ def led_twice() -> tuple[World, Process]:
     assert world.said is not None
     world.said[0] = {FIRST, SECOND}
     return world, world.start(name=SECOND)
+
+
+def stage(process: Process) -> Stage:
+    return process.node.partitions[0].stage
 
 
 def deposit(world: World, number: int) -> None:
@@ -32,7 +41,7 @@ def test_commands_that_are_settled_after_the_ends_were_asked_for_are_not_taken_f
     second.log.tells_ends_early = True
     second.log.hidden.add(history_of(0))
     second.node.turn(0)
-    assert second.node.partitions[0].stage is Stage.REBUILDING
+    assert stage(second) is Stage.REBUILDING
     world.paused.add(SECOND)
     for number in range(5):
         deposit(world, number)
@@ -44,5 +53,46 @@ def test_commands_that_are_settled_after_the_ends_were_asked_for_are_not_taken_f
     world.said[0] = {SECOND}
     deposit(world, 5)
     world.run_until_done()
-    assert [assigned.stage for assigned in second.node.partitions.values()] == [Stage.LEADING]
+    assert stage(second) is Stage.LEADING
     world.check()
+
+
+def test_a_reader_that_skips_the_claim_of_its_successor_reads_again_instead_of_stopping() -> None:
+    world, _ = led_twice()
+    first = world.processes[FIRST]
+    assert world.said is not None
+    world.said[0] = {SECOND}
+    _, before = world.medium.bounds(*history_of(0))
+    world.paused.add(FIRST)
+    deposit(world, 0)
+    world.run_until_answered()
+    claimed = next(
+        record.offset for record in world.medium.read(*history_of(0), before, 100) if isinstance(codec.decode_history(record.value), Claim)
+    )
+    skips(first, claimed)
+    world.said[0] = {FIRST, SECOND}
+    world.paused.clear()
+    for number in range(1, 5):
+        deposit(world, number)
+        steps(world, 20)
+    assert stage(first) is not Stage.STOPPED, str(first.node.partitions[0].failure)
+    world.said[0] = {FIRST}
+    deposit(world, 5)
+    world.run_until_done()
+    world.check()
+
+
+def skips(process: Process, offset: int) -> None:
+    """Let the process's consumer leave out the record of history at `offset` once."""
+    consumer: Any = process.node._consumer
+    poll = consumer._inner.poll
+    skipped: list[int] = []
+
+    def without(records_max: int, timeout_ms: int) -> list[Record]:
+        records: list[Record] = poll(records_max, timeout_ms)
+        if not skipped and any(record.offset == offset and record.topic == history_of(0)[0] for record in records):
+            skipped.append(offset)
+            records = [record for record in records if record.offset != offset or record.topic != history_of(0)[0]]
+        return records
+
+    consumer._inner.poll = without
