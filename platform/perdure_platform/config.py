@@ -40,7 +40,7 @@ class OwnerLimits:
 
     claim_backoff_first_ms: int = 100
     claim_backoff_max_ms: int = 10_000
-    """Claiming again waits this long, doubled each time, with jitter (design.md 3.1)."""
+    """Claiming again waits this long, doubled each time, with jitter (design.md 3.1); who has led for the longest wait begins anew."""
 
     clock_bound_ms: int = 60_000
     """An owner whose clock is further from the broker's does not lead (design.md 3.9)."""

@@ -87,6 +87,7 @@ class AssignedPartition:
         self.stage = Stage.WAITING
         self._wait_until_ms = 0.0
         self._claims_in_a_row = 0
+        self._leading_since_ms = 0.0
         self._store: Store | None = None
         self._runs: Runs | None = None
         self._applier: Applier | None = None
@@ -395,7 +396,7 @@ class AssignedPartition:
             self.owner, self.topics, self._runs, around.log, self._clock.now_ms, lambda: applier.positions.watermark
         )
         self._claiming = None
-        self._claims_in_a_row = 0
+        self._leading_since_ms = around.monotonic_ms()
         self.stage = Stage.LEADING
         self._moved = True
         logger.info(
@@ -415,9 +416,11 @@ class AssignedPartition:
             self._retire()
 
     def _retire(self) -> None:
-        """Drop memory, keep the store, and start over after a growing, jittered while."""
-        self._drop()
+        """Drop memory, keep the store, and start over after a growing, jittered while. Who has led for long begins with the shortest."""
         limits = self._around.limits
+        if self.owner is not None and self._around.monotonic_ms() - self._leading_since_ms >= limits.claim_backoff_max_ms:
+            self._claims_in_a_row = 0
+        self._drop()
         backoff_ms = min(limits.claim_backoff_first_ms * 2**self._claims_in_a_row, limits.claim_backoff_max_ms)
         self._claims_in_a_row = min(self._claims_in_a_row + 1, 16)
         self._wait_until_ms = self._around.monotonic_ms() + backoff_ms * (0.5 + self._around.jitter() / 2)

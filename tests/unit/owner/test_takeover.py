@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.world import FIRST, SECOND, Process, World, history_of, open_account, plain
+from kit.slow_medium import Fate
+from kit.world import FIRST, SECOND, STEP_MS, Process, World, history_of, open_account, plain
+from perdure._log.memory.medium import Append
 from perdure._log.port import Record
 from perdure_platform.node.assignment import Stage
 from perdure_schemas import codec
 from perdure_schemas.commands import SignalWorkflow
-from perdure_schemas.history import Claim
+from perdure_schemas.history import Claim, CommitRecord
 
 
 def led_twice() -> tuple[World, Process]:
@@ -80,6 +82,30 @@ def test_a_reader_that_skips_the_claim_of_its_successor_reads_again_instead_of_s
     deposit(world, 5)
     world.run_until_done()
     world.check()
+
+
+def test_an_owner_whose_records_are_refused_claims_again_less_and_less_often() -> None:
+    world = World(partitions=1)
+    world.ask("account-0", open_account())
+    world.start()
+    world.run_until_done()
+    world.medium.fate = lambda append: Fate.LOST if is_commit(append) else Fate.LANDS
+    _, before = world.medium.bounds(*history_of(0))
+    deposit(world, 0)
+    minute = 60_000 // STEP_MS
+    steps(world, minute)
+    records = [codec.decode_history(record.value) for record in world.medium.read(*history_of(0), before, 10_000)]
+    claims = sum(isinstance(record, Claim) for record in records)
+    assert claims > 2
+    # Its back-off ends at a second; half of that is jitter, and what it leads in between takes a few steps.
+    assert claims < 2 * 60_000 // world.limits.claim_backoff_max_ms, f"{claims} claims in a minute"
+    world.medium.fate = lambda append: Fate.LANDS
+    world.run_until_done()
+    world.check()
+
+
+def is_commit(append: Append) -> bool:
+    return append.topic == history_of(0)[0] and isinstance(codec.decode_history(append.value), CommitRecord)
 
 
 def skips(process: Process, offset: int) -> None:
