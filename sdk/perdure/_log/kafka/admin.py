@@ -124,12 +124,11 @@ class KafkaAdmin:
         futures = client.create_topics(topics, operation_timeout=timeout_s, request_timeout=timeout_s)
         for name, future in futures.items():
             try:
-                future.result(timeout_s + 1)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise self.error(client, error, f"creating {name}") from error
+                failure = _failure(future, timeout_s + 1)
             except FutureTimeout:
                 raise self.error(client, None, f"creating {name}") from None
+            if failure is not None and failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise self.error(client, failure, f"creating {name}") from failure
         missing = {spec.name for spec in specs}
         while True:
             missing -= self.describe(sorted(missing), max(1, round((deadline - time.monotonic()) * 1000))).keys()
@@ -169,9 +168,8 @@ class KafkaAdmin:
         deadline = started + timeout_s + 1
         while True:
             try:
-                return future.result(min(_LOOK_S, max(0.0, deadline - time.monotonic())))
-            except KafkaException as error:
-                raise self.error(client, error, what) from error
+                failure = _failure(future, min(_LOOK_S, max(0.0, deadline - time.monotonic())))
+                break
             except FutureTimeout:
                 client.poll(0)
                 now = time.monotonic()
@@ -179,6 +177,9 @@ class KafkaAdmin:
                     raise refused from None
                 if now >= deadline:
                     raise self.error(client, None, what) from None
+        if failure is not None:
+            raise self.error(client, failure, what) from failure
+        return future.result()
 
     def error(self, client: AdminClient, error: KafkaException | None, what: str) -> LogError:
         """Why a request of `client` failed: a refusal of the credentials, where there was one, explains every time-out."""
@@ -218,6 +219,18 @@ class KafkaAdmin:
         return settings
 
 
+def _failure(future: Future[Any], timeout_s: float) -> KafkaException | None:
+    """What the request failed with, awaited. Raises FutureTimeout.
+
+    Asked for rather than raised: an exception that a future keeps, once raised, holds the frames through which it went, and they hold the
+    future and the client. Such a circle, with the threads of a client that was given up, lies in an owner for hours.
+    """
+    failure = future.exception(timeout_s)
+    if failure is None or isinstance(failure, KafkaException):
+        return failure
+    raise failure
+
+
 class OffsetsRequest:
     """Offsets on their way."""
 
@@ -242,12 +255,13 @@ class OffsetsRequest:
         found = {}
         for where, future in self._futures.items():
             try:
-                offset = future.result(max(0.0, deadline - time.monotonic())).offset
-                if offset < 0:  # what the library gives, and no error, where a broker did not answer
-                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - so named
-                found[where] = offset
-            except KafkaException as error:
-                raise self._admin.error(self._client, error, f"offsets of {where[0]}[{where[1]}]") from error
+                failure = _failure(future, max(0.0, deadline - time.monotonic()))
             except FutureTimeout:
                 raise self._admin.error(self._client, None, f"offsets of {where[0]}[{where[1]}]") from None
+            if failure is None and (offset := future.result().offset) >= 0:
+                found[where] = offset
+                continue
+            # No error and a negative offset are what the library gives where a broker did not answer.
+            failure = failure or KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - so named
+            raise self._admin.error(self._client, failure, f"offsets of {where[0]}[{where[1]}]") from failure
         return found
