@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from confluent_kafka import KafkaError
 
 from kit.broker import Broker
 from kit.media import PATIENCE_S, append, error_of, failures, read, read_from, settle, until, values
 from perdure._log.address import open_log
 from perdure._log.errors import LogError, LogUnauthorized, LogUnavailable, RecordTooLarge
+from perdure._log.kafka.producer import KafkaProducer
 from perdure._log.port import Delivery, Log
 from perdure_schemas.topics import RECORD_BYTES_MAX, TopicSpec
 
@@ -174,6 +176,25 @@ def test_no_batch_overtakes_one_that_failed(broker: Broker, log: Log) -> None:
     found = [value for value in values(read_from(log, {(name, 0): 0}, end)) if value != b"other"]
     assert set(found) == {b"first", b"before"}
     assert len(found) == 1 + len(tokens)
+
+
+def test_a_producer_without_order_goes_on_after_an_error_that_the_library_calls_fatal(log: Log, topic: str) -> None:
+    """A broker that has lost the producer's sequence, for one. The library's client is good for nothing then; tasks and replies go on."""
+    producer = log.producer(Delivery.PIPELINED)
+    assert isinstance(producer, KafkaProducer)
+    producer.append(topic, 0, None, b"before", (), "before")
+    assert settle(producer) == ["before"]
+    producer.append(topic, 0, None, b"fatal", (), "fatal")
+    (number,) = producer._waiting
+    producer._report(number, KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "the sequence is lost", True), None)  # type: ignore[arg-type]
+    assert [token for token, _ in failures(producer, 1)] == ["fatal"]
+
+    def goes_on() -> bool:
+        producer.append(topic, 0, None, b"after", (), "after")
+        return settle(producer) == ["after"]
+
+    until(goes_on, "a later append is acknowledged")
+    assert values(read_from(log, {(topic, 0): 0}, 2))[0] == b"before"
 
 
 def test_a_record_that_the_topic_refuses_for_its_size_fails_alone(log: Log) -> None:

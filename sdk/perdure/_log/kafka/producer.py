@@ -28,7 +28,8 @@ class KafkaProducer:
     """A producer over one client of the library, which has threads of its own and sends in the background.
 
     Every append has a callback, because only callbacks tell of failures; it costs less than half a microsecond. After a failure
-    that the library calls fatal, and for an ORDERED producer after any, nothing more is sent.
+    that the library calls fatal, and for an ORDERED producer after any, the client sends nothing more. An ORDERED producer has ended with
+    that; another goes on with a new client once all that waited is reported.
 
     A client that loses its brokers may never find them again (librdkafka issue 5301; seen here after restarts of a broker). Where appends
     wait, and the cluster answers `admin` about the very partition, they all count as failed, and a new client does what comes then.
@@ -99,6 +100,9 @@ class KafkaProducer:
                 self._serve(left_s)  # returns at the first report, which may be of an append without a token
             if self._waiting and not self._tokens and self._is_stalled():
                 self._abandon()
+            if self._broken is not None and not self._ordered and not self._waiting:
+                logger.warning("%s; going on with a new client", self._broken)
+                self._client = self._broken = None
         if refusal is not None:
             raise refusal
         tokens, self._tokens = self._tokens, []
@@ -194,11 +198,12 @@ class KafkaProducer:
             "their outcome is unknown"
         )
         logger.warning("%s; going on with a new client", error)
+        failed = self._failed
         self.drop()
         self._stalled_s = min(2 * self._stalled_s, _STALLED_MAX_S)
         if self._ordered:
             self._broken = error
-        self._failed = [FailedAppend(token, topic, partition, error) for token, topic, partition in appended]
+        self._failed = [*failed, *(FailedAppend(token, topic, partition, error) for token, topic, partition in appended)]
 
     def _stop(self, error: LogError) -> None:
         if self._broken is None:
