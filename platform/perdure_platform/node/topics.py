@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 
-from perdure._log.errors import LogUnavailable, OffsetOutOfRange, TopicNotFound
+from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import Log, Record, TopicPartition
 from perdure_platform.partition.rebuild import Topics, check_claim
 from perdure_schemas.codec import decode_history
@@ -18,6 +19,9 @@ from perdure_schemas.topics import commands_topic, history_topic, namespace_topi
 
 AUDIT_INTERVAL_S = 60.0
 """Between two looks at the topics' settings. Brokers act on a new retention every five minutes: it is told before anything is lost."""
+
+TASK_TOPIC_AGAIN_MS = 5_000
+"""Whose topic could not be had is asked for again after this; a parked task rests for twice as long."""
 
 _logger = logging.getLogger("perdure.owner")
 
@@ -179,27 +183,43 @@ class Auditor:
 class TaskTopics:
     """Partition counts of queues' topics, made when first used.
 
-    The owner waits meanwhile, at most three times `timeout_ms`: less than the session after which others take its partitions.
+    The owner waits meanwhile, at most three times `timeout_ms`: less than the session after which others take its partitions. So what
+    failed is not tried again for each task, but after a while.
     """
 
-    def __init__(self, log: Log, namespace: str, timeout_ms: int = 2_000) -> None:
+    def __init__(
+        self, log: Log, namespace: str, timeout_ms: int = 2_000, *, monotonic_ms: Callable[[], float] = lambda: time.monotonic() * 1000
+    ) -> None:
         self._log = log
         self._namespace = namespace
         self._timeout_ms = timeout_ms
+        self._monotonic_ms = monotonic_ms
         self._partitions: dict[str, int] = {}
+        self._failed: dict[str, tuple[float, LogError]] = {}
 
     def partitions(self, task_queue: str) -> int:
         """How many partitions the queue's topic has. Raises LogError where it cannot be made."""
         known = self._partitions.get(task_queue)
         if known is None:
-            name = tasks_topic(self._namespace, task_queue)
-            if name not in self._log.describe_topics([name], self._timeout_ms):
-                self._log.create_topics([task_topic(self._namespace, task_queue)], self._timeout_ms)
-            found = self._log.describe_topics([name], self._timeout_ms)
-            if name not in found:
-                raise TopicNotFound(f"{name} could not be made")
-            known = self._partitions[task_queue] = found[name].partitions
+            again_ms, error = self._failed.pop(task_queue, (0.0, None))
+            if error is None or self._monotonic_ms() >= again_ms:
+                try:
+                    known = self._partitions[task_queue] = self._make(task_queue)
+                    return known
+                except LogError as failure:
+                    again_ms, error = self._monotonic_ms() + TASK_TOPIC_AGAIN_MS, failure
+            self._failed[task_queue] = (again_ms, error)
+            raise error.with_traceback(None)
         return known
+
+    def _make(self, task_queue: str) -> int:
+        name = tasks_topic(self._namespace, task_queue)
+        if name not in self._log.describe_topics([name], self._timeout_ms):
+            self._log.create_topics([task_topic(self._namespace, task_queue)], self._timeout_ms)
+        found = self._log.describe_topics([name], self._timeout_ms)
+        if name not in found:
+            raise TopicNotFound(f"{name} could not be made")
+        return found[name].partitions
 
     def forget(self, task_queue: str) -> None:
         """The topic may have changed; describe it anew."""
