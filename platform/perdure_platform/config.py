@@ -14,6 +14,10 @@ class OwnerLimits:
     turn_records_max: int = 500
     """Records taken from the log in one turn; more make larger batches and a longer turn."""
 
+    turn_code_ms_max: int = 2_000
+    """After so long a turn runs no more code: what waits is recorded, and activated in the next one. A turn may last this long and the
+    watchdog's patience; whoever turns more slowly than a session lasts loses its partitions."""
+
     activation_inputs_max: int = 500
     """Commands that one activation sees at once; the rest goes into the next record of the same turn."""
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perdure._log.port import EndOffsetsRequest, Log, Record
+from perdure._replay.actions import Action
+from perdure._replay.host import Activation
 from perdure_platform.config import OwnerLimits
 from perdure_platform.partition import spans
 from perdure_platform.partition.append import Appender
@@ -29,7 +31,7 @@ from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.timers import DueRuns
 from perdure_platform.partition.tokens import Tokens
 from perdure_platform.partition.transition import parking
-from perdure_platform.partition.transition.decide import decide
+from perdure_platform.partition.transition.decide import ActivationDeferred, decide
 from perdure_platform.partition.transition.draft import (
     Answer,
     Arrived,
@@ -121,7 +123,7 @@ class PartitionOwner:
         self._reads: list[Command] = []
         self._resting: list[tuple[int, TaskUndeliverable]] = []
         """Undeliverable tasks, each with the sequence of the record that notes it; 0 where nobody waits for it any more."""
-        self._last_append_ms = now_ms = self._clock.now_ms()
+        self._last_append_ms = self._turn_began_ms = now_ms = self._clock.now_ms()
         shared = (self._topics, parts.log, self._tables, self._runs, self._applier, self._appender, self._limits)
         self._trimmer = Trimmer(*shared, now_ms, self._decided)
         self._cautious = Cautious(parts.caution, self._topics.partition, self._limits, self._strike)
@@ -129,13 +131,15 @@ class PartitionOwner:
         self._release_again(claim_offset)
         self._appender.position(self.next_command_offset - 1, self._releaser.released, self._all_marks(), self._clock.now_ms())
         self._taken_over = [workflow_id for workflow_id, _ in self._tables.failing()]
+        """Whose code was blocked when this claim began, and has not been tried since."""
+        self._trying_again: frozenset[str] = frozenset()
 
     # -- the path
 
     def turn(self, history: Sequence[Record], commands: Sequence[Record]) -> None:
         """Settle what the log gave back, then decide what arrived. Raises Retired, HistoryGap, LogCorrupt."""
         self._settle(history)  # 4 confirm, 5 apply, 6 release
-        now_ms = self._clock.now_ms()
+        now_ms = self._turn_began_ms = self._clock.now_ms()
         admitted = self._admit(commands, now_ms)  # everything, unless owners of the partition died lately
         inputs, dead_letters = self._decode(admitted, now_ms)  # 1
         for workflow_id, arrived in inputs.items():  # each run once
@@ -240,8 +244,8 @@ class PartitionOwner:
         return inputs, dead_letters
 
     def _take_due(self, now_ms: int) -> dict[str, list[Input]]:
-        inputs: dict[str, list[Input]] = {workflow_id: [TakenOver()] for workflow_id in self._taken_over}
-        self._taken_over.clear()
+        self._trying_again, self._taken_over = frozenset(self._taken_over), []
+        inputs: dict[str, list[Input]] = {workflow_id: [TakenOver()] for workflow_id in sorted(self._trying_again)}
         for workflow_id, undeliverable in self._take_undeliverable().items():
             inputs.setdefault(workflow_id, []).extend(undeliverable)
         for workflow_id in self._due.take(now_ms):
@@ -299,11 +303,7 @@ class PartitionOwner:
         watermark = self.next_command_offset - 1
         if self._appender.end_turn(watermark, self._marks_to_record()):
             self._recorded_marks = dict(self._marks)
-        reads, self._reads = self._reads, []
-        for command in reads:
-            answer = self._reader.prepare(command)
-            if answer is not None:
-                self._barrier.ask(answer, self._appender.sequence)
+        self._prepare_reads()
         if admitted.strikes >= 0 and self._appender.sequence == self._cautious.sequence:
             self._position(now_ms)  # what was tried came to nothing that is recorded, and survived
         if self._barrier.turn(now_ms, self.next_command_offset, self._applier.positions.next_offset, self._confirmed_sequence):
@@ -313,6 +313,16 @@ class PartitionOwner:
         if self._trimmer.wants_quiet or not self._cautious.is_on:
             self._trimmer.turn(now_ms, is_settled=self.is_settled, in_flight_bytes=self.confirmer.in_flight_bytes)
         self._write_position_when_idle(now_ms, watermark)
+
+    def _prepare_reads(self) -> None:
+        reads, self._reads = self._reads, []
+        for at, command in enumerate(reads):
+            if self._is_out_of_time:  # queries run code
+                self._reads.extend(reads[at:])
+                return
+            answer = self._reader.prepare(command)
+            if answer is not None:
+                self._barrier.ask(answer, self._appender.sequence)
 
     def _write_position_when_idle(self, now_ms: int, watermark: int) -> None:
         if self.confirmer.in_flight or self._trimmer.wants_quiet or now_ms - self._last_append_ms < self._limits.idle_position_ms:
@@ -436,7 +446,7 @@ class PartitionOwner:
 
     def wait_ms(self) -> int:
         """How long the loop may sleep if nothing comes."""
-        if self._barrier.is_waiting or self._lanes.waiting or self._reads or self._trimmer.wants_quiet:
+        if self._barrier.is_waiting or self._lanes.waiting or self._reads or self._taken_over or self._trimmer.wants_quiet:
             return 1
         if self._cautious.has_more:
             return CAUTIOUS_LOOK_MS
@@ -472,9 +482,23 @@ class PartitionOwner:
             leading_since_ms=self._leading_since_ms,
             run_id_seed=f"{self._topics.history_topic_id}/{self._topics.partition}",
             settled=self._settled,
-            activate=self._runs.activate,
+            activate=self._activate,
             discard=self._runs.discard,
         )
+
+    def _activate(self, run: RunState, activation: Activation) -> tuple[tuple[Action, ...], tuple[int, ...]]:
+        """Run the code of a run, unless code has had its time in this turn. Raises ActivationError, ActivationDeferred."""
+        if self._is_out_of_time:
+            if run.workflow_id in self._trying_again:
+                self._taken_over.append(run.workflow_id)
+            else:
+                self._due.add(run.workflow_id, run.activation_due_ms())  # before those that have waited less
+            raise ActivationDeferred
+        return self._runs.activate(run, activation)
+
+    @property
+    def _is_out_of_time(self) -> bool:
+        return self._clock.now_ms() - self._turn_began_ms >= self._limits.turn_code_ms_max
 
     def _settled(self, workflow_id: str, request_id: str) -> SettledRequest | None:
         return self._requests.get((workflow_id, request_id)) or self._tables.request(workflow_id, request_id)

@@ -24,7 +24,8 @@ ACTIVATION_ATTEMPTS_BUSY = 10
 
 
 class ActivationDeferred(Exception):
-    """The code cannot run in this turn (its run has records in flight, design.md 3.3); its inputs are recorded and wait."""
+    """The code cannot run in this turn (its run has records in flight, design.md 3.3, or the turn has no time left); its inputs are
+    recorded and wait."""
 
 
 def decide(state: RunState | None, workflow_id: str, inputs: tuple[Input, ...], context: Context) -> Decision:
