@@ -41,6 +41,8 @@ IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024
 """More is not appended before some of it has come back."""
 
 FORGET_RUNS_MAX = 500
+RUNS_AT_ONCE = 200
+"""Runs that are looked at in one turn; each is folded from its records, and the turn must end long before the session does."""
 _REQUEST_BYTES = 300
 
 
@@ -142,12 +144,22 @@ class Trimmer:
         start = self._start(now_ms)
         if start is not None:
             before_ms = now_ms - self._limits.retention_ms
-            runs = list(self._runs_before(start))
-            forgotten = [run for _, run in runs if not run.is_open and run.close_time_ms <= before_ms]
-            for first in range(0, len(forgotten), FORGET_RUNS_MAX):
-                self._appender.forget(forgotten[first : first + FORGET_RUNS_MAX], released, now_ms)
+            kept: list[tuple[int, RunState]] = []
+            forgotten: list[RunState] = []
+            for count, (offset, run) in enumerate(self._runs_before(start), 1):
+                if run.is_open or run.close_time_ms > before_ms:
+                    kept.append((offset, run))
+                else:
+                    forgotten.append(run)
+                if len(forgotten) >= FORGET_RUNS_MAX:
+                    self._appender.forget(forgotten, released, now_ms)
+                    forgotten = []
+                if count % RUNS_AT_ONCE == 0:
+                    yield
+            if forgotten:
+                self._appender.forget(forgotten, released, now_ms)
                 yield
-            for run in _in_order([(offset, run) for offset, run in runs if run.is_open or run.close_time_ms > before_ms]):
+            for run in _in_order(kept):
                 self._appender.carry(run, _in_parts(self._tables.transitions(run.workflow_id, run.run_id)), released, now_ms)
                 yield
         at_once = PART_BYTES // _REQUEST_BYTES

@@ -11,6 +11,8 @@ from kit.slow_medium import Fate
 from kit.world import FIRST, LIMITS, NAMESPACE, SECOND, World, history_of, open_account, transfer
 from perdure_platform.node.assignment import Stage
 from perdure_platform.partition import trim
+from perdure_platform.partition.runs import Runs
+from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store.tables import Tables
 from perdure_schemas import codec, history
 from perdure_schemas.history import CommitRecord, Forget, RunName
@@ -50,6 +52,34 @@ def test_closed_runs_go_and_open_ones_stay_in_the_log_and_in_the_store() -> None
     rows = [summary.workflow_id for _, summary in Tables(world.stores[FIRST].stores[0].opened()).summaries()]
     assert sorted(rows) == ["account-0", "account-3"]
     assert end - start < 40
+    world.check()
+
+
+def test_however_many_runs_are_trimmed_a_turn_looks_at_some_of_them_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trim, "RUNS_AT_ONCE", 4)
+    monkeypatch.setattr(trim, "FORGET_RUNS_MAX", 3)
+    looked_at: list[str] = []
+    load = Runs.load
+
+    def counted(runs: Runs, workflow_id: str, run_id: str) -> RunState | None:
+        looked_at.append(workflow_id)
+        return load(runs, workflow_id, run_id)
+
+    monkeypatch.setattr(Runs, "load", counted)
+    world = World(partitions=1, limits=replace(TRIMS, retention_ms=10_000))
+    for account in ("account-0", "account-3"):
+        world.ask(account, open_account())
+    world.start()
+    for number in range(25):
+        world.ask(f"transfer-{number}", transfer("account-0", "account-3", 2))
+    world.run_until_done()
+    most = 0
+    for _ in range(700):
+        looked_at.clear()
+        world.step()
+        most = max(most, len(looked_at))
+    assert world.medium.bounds(*history_of(0))[0] > 0
+    assert 0 < most <= 4
     world.check()
 
 
