@@ -348,8 +348,8 @@ def effects_no_fifo(patch: pytest.MonkeyPatch) -> None:
     """Commands leave through a producer that keeps no order."""
     original = Lanes.__init__
 
-    def mutant(self: Any, log: Any) -> None:
-        original(self, log)
+    def mutant(self: Any, log: Any, monotonic_ms: Any) -> None:
+        original(self, log, monotonic_ms)
         self._commands = log.producer(Delivery.PIPELINED)
 
     patch.setattr(Lanes, "__init__", mutant)

@@ -214,7 +214,7 @@ class World:
         log: Any = Port(own, counted, "log")
         around = Surroundings(
             log=log,
-            lanes=Lanes(log),
+            lanes=Lanes(log, lambda: float(self.clock.ms)),
             host=CodeHost(WORKFLOWS, deadlock_timeout_ms=0),
             stores=StoresPort(self.stores[name], counted),
             task_topics=TaskTopics(log, NAMESPACE),

@@ -7,13 +7,18 @@ that is unacknowledged goes again, in log order, through a new one (R8); tasks a
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from perdure._log.errors import LogBusy, LogError, RecordTooLarge
-from perdure._log.port import Delivery, Headers, Log
+from perdure._log.port import Delivery, FailedAppend, Headers, Log
+
+AGAIN_FIRST_MS = 100
+AGAIN_LAST_MS = 5_000
+"""A partition that has not taken a command is tried again after the first, doubled each time up to the last."""
 
 _logger = logging.getLogger("perdure.owner")
 
@@ -41,10 +46,17 @@ _Queued = tuple[str, int, bytes | None, bytes, Headers, object]
 
 
 class Lanes:
-    """`on_history_failed` and `on_commands_failed` are called with the error; the producer is a new one by then."""
+    """`on_history_failed` and `on_commands_failed` are called with the error; the producer is a new one by then.
 
-    def __init__(self, log: Log) -> None:
+    Commands for a partition that has not taken one are held back for a while, and those for others go past them: they have no order among
+    each other (R9).
+    """
+
+    def __init__(self, log: Log, monotonic_ms: Callable[[], float] = lambda: time.monotonic() * 1000) -> None:
         self._log = log
+        self._monotonic_ms = monotonic_ms
+        self._held: dict[int, tuple[float, float]] = {}
+        self._held_back = 0
         self._history = log.producer(Delivery.PIPELINED)
         self._commands = log.producer(Delivery.ORDERED)
         self._others = log.producer(Delivery.PIPELINED)
@@ -69,6 +81,11 @@ class Lanes:
     def waiting(self) -> int:
         """How many records wait for the next push, or for room in their producer."""
         return sum(map(len, self._waiting))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something waits that is not held back."""
+        return self.waiting > self._held_back
 
     def push(self) -> None:
         """Give what is queued to the producers, in one burst at the end of a turn.
@@ -103,6 +120,7 @@ class Lanes:
             self._commands.close()
             self._commands = self._log.producer(Delivery.ORDERED)
             self._waiting[1].clear()
+            self._hold_back(failures[0])
             for told in list(self.on_commands_failed):
                 told(failures[0].error)
         acknowledged, failures = self._others.poll()
@@ -122,7 +140,36 @@ class Lanes:
         for producer in (self._history, self._commands, self._others):
             producer.close()
 
+    def _hold_back(self, failed: FailedAppend) -> None:
+        """The first failure is the cause of the others."""
+        now_ms = self._monotonic_ms()
+        until_ms, wait_ms = self._held.get(failed.partition, (0.0, 0.0))
+        wait_ms = min(2 * wait_ms, AGAIN_LAST_MS) if wait_ms and now_ms - until_ms < AGAIN_LAST_MS else AGAIN_FIRST_MS
+        self._held[failed.partition] = now_ms + wait_ms, wait_ms
+        _logger.warning("commands for partition %d wait, and are sent again in %d ms: %s", failed.partition, wait_ms, failed.error)
+
+    def _take_held(self) -> deque[_Queued]:
+        """Commands that are held back, out of those that wait."""
+        now_ms = self._monotonic_ms()
+        held = {partition for partition, (until_ms, _) in self._held.items() if now_ms < until_ms}
+        waiting = self._waiting[1]
+        if not held or not waiting:
+            return deque()
+        every = list(waiting)
+        waiting.clear()
+        waiting.extend(one for one in every if one[1] not in held)
+        return deque(one for one in every if one[1] in held)
+
     def _push(self, lane: int) -> None:
+        if lane != 1:
+            self._push_all(lane)
+            return
+        held = self._take_held()
+        self._held_back = len(held)
+        self._push_all(lane)
+        self._waiting[lane].extendleft(reversed(held))
+
+    def _push_all(self, lane: int) -> None:
         waiting = self._waiting[lane]
         producer = (self._history, self._commands, self._others)[lane]
         while waiting:

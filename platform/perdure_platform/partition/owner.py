@@ -446,7 +446,7 @@ class PartitionOwner:
 
     def wait_ms(self) -> int:
         """How long the loop may sleep if nothing comes."""
-        if self._barrier.is_waiting or self._lanes.waiting or self._reads or self._taken_over or self._trimmer.wants_quiet:
+        if self._barrier.is_waiting or self._lanes.has_work or self._reads or self._taken_over or self._trimmer.wants_quiet:
             return 1
         if self._cautious.has_more:
             return CAUTIOUS_LOOK_MS
