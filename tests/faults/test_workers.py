@@ -4,18 +4,13 @@ import time
 
 import pytest
 
-from kit.namespace import Namespace, Namespaces, kill
+from kit.namespace import Namespaces, kill
+from kit.outside import record_death
 from kit.row import Row
 from kit.workloads.killer import ATTEMPTS
 from kit.workloads.ledger import lines
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
-
-
-def died(ledger: Namespace, row: Row) -> None:
-    with (ledger.directory / "deaths").open("a") as deaths:
-        deaths.write(f"{time.time_ns() // 1_000_000}\n")
-    row.injected()
 
 
 @pytest.mark.parametrize("after_ms", [10, pytest.param(100, marks=pytest.mark.sharp)])
@@ -30,7 +25,8 @@ def test_a_worker_killed_soon_after_it_took_a_task_costs_an_attempt_at_most(name
         ledger.until(lambda before=before: (ledger.directory / "ledger").exists() and len(lines(ledger.directory)) > before, "an execution")  # type: ignore[misc]
         time.sleep(after_ms / 1000)
         kill(worker)
-        died(ledger, row)
+        record_death(ledger.directory, "worker")
+        row.injected()
         if death == 2:
             kill(owner)
             owner = ledger.owner()

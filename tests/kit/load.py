@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from kit.operations import Operations
 from perdure import Registry
-from perdure.client import Client
+from perdure.client import Client, WorkflowFailureError
 from perdure.service import RPCTimeoutOrCancelledError
 
 
@@ -31,7 +31,7 @@ class Workload(Protocol):
         """Make what all items need; again in each process that drives."""
 
     async def one(self, client: Client, number: int, operations: Operations) -> None:
-        """One item, from its start to its end. Raises AssertionError for an outcome that no order of events explains."""
+        """One item, from its start to its end. Raises AssertionError, or what failed a workflow, for an outcome that must not be."""
 
     async def check(self, client: Client, count: int, directory: Path) -> None:
         """What must hold when items 0 to `count` are done. `directory` holds what activities wrote."""
@@ -65,7 +65,10 @@ async def run(name: str, url: str, operations: Operations, numbers: range, in_fl
             except RPCTimeoutOrCancelledError as error:  # of a call that only reads
                 print("again", number, error, flush=True)
             except AssertionError as error:
-                print("wrong", number, error, flush=True)
+                print("wrong", number, " ".join(str(error).split("\n")), flush=True)
+                break
+            except WorkflowFailureError as error:
+                print("wrong", number, repr(error.cause), flush=True)
                 break
         room.release()
 

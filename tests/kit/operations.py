@@ -15,11 +15,16 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from perdure.client import Client, WorkflowHandle
+from perdure.common import WorkflowIDReusePolicy
+from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.service import OutcomeUnknownError, RPCError, RPCTimeoutOrCancelledError
 
 T = TypeVar("T")
+ParamT = TypeVar("ParamT")
+ResultT = TypeVar("ResultT")
 
 PATIENCE = timedelta(seconds=10)
 """Deadline of one call; what it leaves unknown is asked again under the same request id."""
@@ -60,6 +65,39 @@ class Operations:
             else:
                 self.write("ok", operation, workflow_id, request_id)
                 return answer
+
+    async def start(
+        self,
+        client: Client,
+        run: Callable[[Any, ParamT], Awaitable[ResultT]],
+        argument: ParamT,
+        workflow_id: str,
+        *,
+        request_id: str = "",
+        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    ) -> WorkflowHandle[Any, ResultT]:
+        """Start a run, once however often that is asked; the request id is the workflow's unless given. Raises AssertionError if refused:
+
+        whoever repeats a start meets the run that it began.
+        """
+        name = request_id or workflow_id
+        try:
+            return await self.ask(
+                "start",
+                workflow_id,
+                name,
+                lambda: client.start_workflow(
+                    run, argument, id=workflow_id, task_queue="work", id_reuse_policy=reuse, request_id=name, rpc_timeout=PATIENCE
+                ),
+            )
+        except WorkflowAlreadyStartedError as error:
+            raise AssertionError(f"start {name!r} of {workflow_id} was refused: {error}") from error
+
+    async def signal(self, handle: WorkflowHandle[Any, Any], signal: Callable[..., None], *args: object, request_id: str) -> None:
+        """Send a signal, once however often that is asked."""
+        await self.ask(
+            "signal", handle.id, request_id, lambda: handle.signal(signal, args=args, request_id=request_id, rpc_timeout=PATIENCE)
+        )
 
 
 def count_kinds(path: Path) -> Counter[str]:

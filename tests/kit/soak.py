@@ -24,6 +24,7 @@ from pathlib import Path
 from kit import raw
 from kit.broker import Broker
 from kit.namespace import Namespace, Process, kill
+from kit.outside import record_death
 from kit.proxy import Proxy
 from kit.watch import Watched, disk_kb, slope
 
@@ -105,8 +106,7 @@ class Soak:
     def _again(self, role: str) -> str:
         kill(self.processes[role])
         if role.startswith("worker"):
-            with (self.namespace.directory / "deaths").open("a") as deaths:
-                deaths.write(f"{role}\n")
+            record_death(self.namespace.directory, role)
         self.start(role)
         return role
 
@@ -131,8 +131,7 @@ class Soak:
 
     def stop_worker(self) -> str:
         role = self.any("worker")
-        with (self.namespace.directory / "deaths").open("a") as deaths:
-            deaths.write(f"{role} stopped\n")
+        record_death(self.namespace.directory, f"{role} stopped")
         return self._stop(role)
 
     def wipe(self) -> str:
@@ -176,8 +175,7 @@ class Soak:
     def _deaf(self, role: str) -> None:
         """Executions of a worker that nobody hears of are made again."""
         if role.startswith("worker"):
-            with (self.namespace.directory / "deaths").open("a") as deaths:
-                deaths.write(f"{role} cut off\n")
+            record_death(self.namespace.directory, f"{role} cut off")
 
     def restart_broker(self) -> str:
         assert self.broker is not None

@@ -7,10 +7,11 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from kit.operations import PATIENCE, Operations
+from kit import outside
+from kit.operations import Operations
 from perdure import Registry, activity, workflow
 from perdure.client import Client, WorkflowFailureError
-from perdure.common import RetryPolicy, WorkflowIDReusePolicy
+from perdure.common import RetryPolicy
 
 KILLER = 3
 """The item whose activity kills."""
@@ -21,8 +22,7 @@ ATTEMPTS = 2
 async def work(number: int) -> int:
     """Most numbers are harmless."""
     if number == KILLER:
-        with (Path(os.environ["WORKLOAD_DIRECTORY"]) / "killed").open("a") as killed:
-            killed.write(f"{activity.info().attempt} {os.getpid()} {time.time_ns() // 1_000_000}\n")
+        outside.write_line("killed", activity.info().attempt, os.getpid(), time.time_ns() // 1_000_000)
         os._exit(9)
     return number
 
@@ -47,27 +47,13 @@ async def prepare(client: Client) -> None:
 
 async def one(client: Client, number: int, operations: Operations) -> None:
     """Every item but one succeeds; that one fails after its attempts."""
-    workflow_id = f"work-{number}"
-    handle = await operations.ask(
-        "start",
-        workflow_id,
-        workflow_id,
-        lambda: client.start_workflow(
-            Work.run,
-            number,
-            id=workflow_id,
-            task_queue="work",
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_id=workflow_id,
-            rpc_timeout=PATIENCE,
-        ),
-    )
+    handle = await operations.start(client, Work.run, number, f"work-{number}")
     try:
         await handle.result()
         failed = False
     except WorkflowFailureError:
         failed = True
-    assert failed == (number == KILLER), f"{workflow_id} {'failed' if failed else 'succeeded'}"
+    assert failed == (number == KILLER), f"{handle.id} {'failed' if failed else 'succeeded'}"
 
 
 async def check(client: Client, count: int, directory: Path) -> None:

@@ -7,10 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from kit.operations import PATIENCE, Operations
+from kit.operations import Operations
 from perdure import Registry, workflow
 from perdure.client import Client, WorkflowHandle
-from perdure.common import WorkflowIDReusePolicy
 
 SENDERS = 3
 SIGNALS = 12
@@ -51,23 +50,13 @@ async def prepare(client: Client) -> None:
 
 async def one(client: Client, number: int, operations: Operations) -> None:
     """One inbox and its senders; a sender does not overtake a signal of its own whose outcome it does not know."""
-    workflow_id = f"inbox-{number}"
-    handle = await operations.ask(
-        "start",
-        workflow_id,
-        workflow_id,
-        lambda: client.start_workflow(
-            Inbox.run,
-            SIGNALS - 1,
-            id=workflow_id,
-            task_queue="work",
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_id=workflow_id,
-            rpc_timeout=PATIENCE,
-        ),
-    )
+    handle = await operations.start(client, Inbox.run, SIGNALS - 1, f"inbox-{number}")
     await asyncio.gather(*(_send(handle, sender, operations) for sender in range(SENDERS)))
-    got = await handle.result()
+    judge(handle.id, await handle.result())
+
+
+def judge(workflow_id: str, got: list[list[int]]) -> None:
+    """Raise AssertionError unless the signals of each sender came once each and in their order."""
     for sender in range(SENDERS):
         counters = [counter for by, counter in got if by == sender]
         assert counters == list(range(SIGNALS)), f"{workflow_id}: of sender {sender} came {counters}"
@@ -75,15 +64,7 @@ async def one(client: Client, number: int, operations: Operations) -> None:
 
 async def _send(handle: WorkflowHandle[Any, Any], sender: int, operations: Operations) -> None:
     for counter in range(SIGNALS):
-        request_id = f"{handle.id}-{sender}-{counter}"
-        await operations.ask(
-            "signal",
-            handle.id,
-            request_id,
-            lambda counter=counter, request_id=request_id: handle.signal(  # type: ignore[misc]
-                Inbox.put, args=[sender, counter], request_id=request_id, rpc_timeout=PATIENCE
-            ),
-        )
+        await operations.signal(handle, Inbox.put, sender, counter, request_id=f"{handle.id}-{sender}-{counter}")
         seen = await handle.query(Inbox.of, sender, rpc_timeout=timedelta(seconds=30))
         assert seen > counter, f"{handle.id}: signal {counter} of sender {sender} was acknowledged, and a query sees {seen}"
 

@@ -6,10 +6,9 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
-from kit.operations import PATIENCE, Operations
+from kit.operations import Operations
 from perdure import Registry, workflow
 from perdure.client import Client
-from perdure.common import WorkflowIDReusePolicy
 
 GRID_MS = (1, 10, 50, 200, 500, 1000, 2500)
 
@@ -42,22 +41,12 @@ async def prepare(client: Client) -> None:
 async def one(client: Client, number: int, operations: Operations) -> None:
     """One grid, begun a millisecond later for each item."""
     grid = [delay_ms + number % 7 for delay_ms in GRID_MS]
-    workflow_id = request_id = f"timers-{number}"
-    handle = await operations.ask(
-        "start",
-        workflow_id,
-        request_id,
-        lambda: client.start_workflow(
-            Timers.run,
-            grid,
-            id=workflow_id,
-            task_queue="work",
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_id=request_id,
-            rpc_timeout=PATIENCE,
-        ),
-    )
-    fired = await handle.result()
+    handle = await operations.start(client, Timers.run, grid, f"timers-{number}")
+    judge(handle.id, grid, await handle.result())
+
+
+def judge(workflow_id: str, grid: list[int], fired: list[list[int]]) -> None:
+    """Raise AssertionError unless each timer of a grid fired once, not early, and in the order of time."""
     assert sorted(delay for delay, _ in fired) == sorted(grid), f"{workflow_id}: {fired}"
     assert all(took >= delay for delay, took in fired), f"{workflow_id}: a timer fired early: {fired}"
     assert [took for _, took in fired] == sorted(took for _, took in fired), f"{workflow_id}: time went back: {fired}"
