@@ -1,7 +1,7 @@
 """All workloads at once, in one namespace, in fixed shares.
 
-Signals have a small one: each is a request of its own, and what an owner remembers of requests that may be repeated for an hour would
-hide any other growth.
+Those that send many signals have small ones: each signal is a request of its own, and what an owner remembers of requests that may be
+repeated for an hour would hide any other growth.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from kit.operations import Operations
-from kit.workloads import bank, ledger, signals, timers
+from kit.workloads import bank, chains, fan_out, ledger, notes, queries, sagas, signals, timers
 from perdure import Registry
 from perdure.client import Client
 
-PARTS = (bank, ledger, timers, signals)
-SLOTS = (0, 1, 0, 2, 1, 0, 2, 0, 1, 2, 0, 1, 0, 2, 1, 0, 2, 0, 1, 3)
-"""Which part item n belongs to, by n modulo their number."""
+SHARES = ((bank, 18), (ledger, 11), (timers, 8), (sagas, 4), (notes, 3), (chains, 2), (queries, 2), (fan_out, 1), (signals, 1))
+"""Of so many items in a row."""
+PARTS = tuple(part for part, _ in SHARES)
+SLOTS = tuple(part for _, part in sorted(((at + 0.5) / share, part) for part, (_, share) in enumerate(SHARES) for at in range(share)))
+"""Which part item n belongs to, by n modulo their number; those of a part lie evenly among the others."""
 
 registry = Registry(
     task_queue="work",
