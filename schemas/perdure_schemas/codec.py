@@ -40,6 +40,7 @@ FAILURE_CAUSES_MAX = 100
 """Causes of a failure that are kept; a longer chain is cut where it is made and refused where it is read."""
 
 _HEADER_BYTES = 10
+_ONLY = "value"
 _Convert = Callable[[Any], Any]
 _PRIMITIVES: dict[Any, str] = {str: "string", int: "long", float: "double", bool: "boolean", bytes: "bytes"}
 
@@ -254,19 +255,18 @@ class RecordCodec(Generic[T]):
         assert shape.to_avro is not None
         assert shape.from_avro is not None
         self._to_avro, self._from_avro = shape.to_avro, shape.from_avro
-        self._named = bool(isinstance(shape.schema, list))
         self.schema: Any = shape.schema
-        self._parsed = parse_schema(shape.schema)
+        self._parsed = _parsed(shape.schema)
         self._fingerprint = _fingerprint(shape.schema)
         self._header = MAGIC + self._fingerprint
-        self._writers = {_fingerprint(schema): parse_schema(schema) for schema in released}
+        self._writers = {_fingerprint(schema): _parsed(schema) for schema in released}
 
     def encode(self, value: T) -> bytes:
         """`value` as bytes. Raises CodecError for a value that its own type does not allow."""
         out = io.BytesIO()
         out.write(self._header)
         try:
-            fastavro.schemaless_writer(out, self._parsed, self._to_avro(value))
+            fastavro.schemaless_writer(out, self._parsed, {_ONLY: self._to_avro(value)})
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, AssertionError) as error:
             raise CodecError(f"{type(value).__name__} cannot be encoded: {error!r}") from error
         return out.getvalue()
@@ -278,12 +278,13 @@ class RecordCodec(Generic[T]):
         written_with = data[2:_HEADER_BYTES]
         source = io.BytesIO(data)
         source.seek(_HEADER_BYTES)
+        plain: Any
         try:
             if written_with == self._fingerprint:
                 plain = fastavro.schemaless_reader(source, self._parsed, None, return_record_name=True)
             else:
                 plain = self._read_old(source, written_with)
-            value: T = self._from_avro(plain)
+            value: T = self._from_avro(plain[_ONLY])
         except CodecError:
             raise
         except Exception as error:
@@ -297,6 +298,14 @@ class RecordCodec(Generic[T]):
         if writer is None:
             raise UnknownSchema(f"written with schema {written_with.hex()}, which this build does not have; a newer build may")
         return fastavro.schemaless_reader(source, writer, self._parsed, return_record_name=True)
+
+
+def _parsed(schema: Any) -> Any:
+    """A schema as fastavro takes it, as the only field of a record, whose bytes are those of the field.
+
+    Each call of fastavro copies the names that are known in a schema: of a record once, but of a union once for each of its members.
+    """
+    return parse_schema({"type": "record", "name": "_Record", "fields": [{"name": _ONLY, "type": schema}]})
 
 
 def _fingerprint(schema: Any) -> bytes:
