@@ -16,6 +16,7 @@ from perdure.client import Client
 from perdure.service import RPCTimeoutOrCancelledError
 from perdure_platform.cli.connection import connected, opened_log
 from perdure_platform.cli.exits import ExitCode, fail, reporting, run
+from perdure_platform.cli.garbage import collect_seldom
 from perdure_platform.cli.options import DEFAULT_LOG, DEFAULT_STORE, AsJson, LogUrl, Namespace, StoreDirectory
 from perdure_platform.cli.output import jsonable, print_json, print_table
 from perdure_platform.cli.store_directory import held_directory
@@ -78,6 +79,7 @@ def verify(chosen: Chosen = None, log_url: LogUrl = DEFAULT_LOG, namespace: Name
 
     Exit code 1 if one differs, 3 if one has no owner that answers; the others are compared all the same.
     """
+    collect_seldom()
 
     async def work() -> list[tuple[Folded, str]]:
         async with connected(log_url, namespace) as client:
@@ -108,6 +110,7 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Make the store of an owner that is stopped anew from the log. What it held before is set aside, beside the new one."""
+    collect_seldom()
     with reporting(log_url), opened_log(log_url, namespace) as (log, name), held_directory(Path(store)) as directory:
         stores = RocksStores(directory)
         results = []

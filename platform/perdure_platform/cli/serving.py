@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -26,13 +25,11 @@ from perdure._telemetry.setup import setup_from_environment
 from perdure.workflow._activities import ACTIVITY_DEFINITION
 from perdure.workflow._definition import WorkflowDefinition
 from perdure_platform.cli.exits import ExitCode, fail
+from perdure_platform.cli.garbage import collect_seldom
 from perdure_platform.config import DEFAULT_LIMITS, SESSION_TIMEOUT_MS, OwnerLimits
 from perdure_platform.node.embedded import EmbeddedOwner
 
 HAND_OVER_TIMEOUT_MS = 10_000
-
-GC_ALLOCATIONS = 50_000
-"""Cycles are collected after so many more objects were made than dropped: an owner makes few cycles and very many objects."""
 
 
 def user_registry(name: str) -> Registry:
@@ -90,8 +87,7 @@ async def running_owner(
     session_timeout_ms: int = SESSION_TIMEOUT_MS,
 ) -> AsyncIterator[EmbeddedOwner]:
     """An owner that serves; at the end it hands its partitions over."""
-    gc.freeze()  # modules and code do not become garbage
-    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
+    collect_seldom()
     host = CodeHost(
         registry.workflows,
         data_converter=registry.data_converter,
