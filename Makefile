@@ -8,6 +8,7 @@
 #   make sim [SEEDS=n]      the simulation in full: a failure at every port call, and 20,000 random schedules (an hour)
 #   make check              format, lint, strict types
 #   make bench              throughput, latency and rebuild rate, as a table
+#   make bench EVENTS=n     a partition of n events (1000000, say) rebuilt, verified and checked on Kafka and SQLite: time and memory
 #   make fmt                format the sources
 #   make install            only the set-up;   make clean  remove everything that these commands made
 
@@ -26,6 +27,7 @@ SEED ?=
 ROW ?=
 MINUTES ?= 30
 SEEDS ?= 20000
+EVENTS ?=
 PYTEST := $(BIN)/python -m pytest $(if $(SEED),--randomly-seed=$(SEED))
 
 help:
@@ -75,7 +77,7 @@ fmt: install
 	$(BIN)/ruff check --fix .
 
 bench: install
-	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m bench.table
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m $(if $(EVENTS),bench.rebuild --events $(EVENTS),bench.table)
 
 # After a change of dependencies in pyproject.toml; needs uv (pip install uv).
 lock:
