@@ -14,10 +14,10 @@ MANY_DEATHS = Caution(dict.fromkeys("abc", 1_000))
 class Owner:
     """What an owner does with it: strikes get sequences, and are confirmed when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: ProcessCaution | None = None, partition: int = 0) -> None:
         self.struck: list[tuple[str, int]] = []
-        self.process = ProcessCaution()
-        self.cautious = Cautious(self.process, 0, OwnerLimits(), self._strike)
+        self.process = process or ProcessCaution()
+        self.cautious = Cautious(self.process, partition, OwnerLimits(), self._strike)
 
     def _strike(self, workflow_id: str, offset: int) -> int:
         self.struck.append((workflow_id, offset))
@@ -40,6 +40,21 @@ def test_an_input_is_let_through_once_its_announcement_is_confirmed_and_the_next
     assert owner.admit(confirmed=1) == Admitted(), "it has survived"
     assert owner.admit(confirmed=1) == Admitted()
     assert owner.struck[1:] == [("second", 6)]
+
+
+def test_a_process_tries_one_input_at_a_time_over_all_its_partitions() -> None:
+    """Two at once, and an innocent one would be blamed for the end of its owner (R14)."""
+    one = Owner()
+    other = Owner(one.process, 1)
+    one.admit(command(5, "first"))
+    other.admit(command(7, "second"))
+    assert (one.struck, other.struck) == ([("first", 5)], [])
+    one.admit(confirmed=1)
+    other.admit()
+    assert not other.struck, "what is tried is not yet confirmed"
+    one.admit(confirmed=1)
+    other.admit()
+    assert other.struck == [("second", 7)]
 
 
 @pytest.mark.parametrize("kind", ["command", "due"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +14,10 @@ from perdure._replay.runtime import CodeHost
 from perdure_platform.node.assignment import Stage
 from perdure_platform.node.embedded import EmbeddedOwner
 from perdure_platform.node.topics import NamespaceNotFound, TopicsUnsafe, describe_namespace, ensure_namespace
+from perdure_schemas.codec import decode_history
 from perdure_schemas.commands import SignalWorkflow
 from perdure_schemas.errors import LogCorrupt, PerdureError
+from perdure_schemas.history import Claim
 from perdure_schemas.topics import TopicSpec
 
 UNSAFE = [
@@ -250,6 +253,43 @@ def test_a_history_without_a_part_in_its_middle_is_not_folded_past_it() -> None:
     steps(world, 300)
     assert "the history goes on at offset 3 where 1 was expected" in failures(process)[0]
     assert ends(world.log)[history_of(0)] == before[history_of(0)]
+
+
+def test_a_history_that_was_restored_without_a_part_is_not_believed_although_no_offset_is_missing() -> None:
+    """R4: what is behind the missing part looks dead until the next claim; the next claim's own count is another one."""
+    world = led()
+    world.start()
+    world.run_until_done()
+    world.lose_process(0)
+    partition = world.medium._partition(*history_of(0))
+    assert [type(decode_history(record.value)) for record in partition.records].count(Claim) == 2
+    del partition.records[1]
+    partition.records[:] = [replace(record, offset=offset) for offset, record in enumerate(partition.records)]
+    before = ends(world.log)
+    process = world.start(name=SECOND)
+    steps(world, 300)
+    assert "a part of the history topic is missing" in failures(process)[0]
+    assert ends(world.log)[history_of(0)] == before[history_of(0)]
+
+
+@pytest.mark.parametrize("when", ["led", "rebuilt"])
+def test_a_record_that_this_build_cannot_read_stops_its_partition_and_not_the_other(when: str) -> None:
+    """D2, C7: it may be of a newer build, and nothing in a history is skipped."""
+    world = led()
+    world.medium.watch = lambda record: None  # the promises cannot read it either
+    process = None
+    if when == "led":
+        process = world.start()
+        steps(world, 50)
+    written = world.medium.read(*history_of(0), 0, 1)[0].value
+    world.medium.append(*history_of(0), None, written[:2] + bytes(8) + written[10:])
+    before = ends(world.log)
+    process = process or world.start()
+    steps(world, 200)
+    assert failures(process).keys() == {0}
+    assert "is not a record that this build reads" in failures(process)[0]
+    assert ends(world.log)[history_of(0)] == before[history_of(0)]
+    assert process.node.partitions[1].stage is Stage.LEADING
 
 
 def test_commands_that_lost_their_tail_below_the_watermark_stop_the_partition_before_it_claims() -> None:

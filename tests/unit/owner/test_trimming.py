@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from kit import mutants
 from kit.slow_medium import Fate
 from kit.world import FIRST, LIMITS, NAMESPACE, SECOND, World, history_of, open_account, transfer
 from perdure_platform.node.assignment import Stage
@@ -15,7 +14,7 @@ from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store.tables import Tables
 from perdure_schemas import codec, history
-from perdure_schemas.history import CommitRecord, Forget, RunName
+from perdure_schemas.history import Checkpoint, Claim, CommitRecord, Forget, RunName
 
 TRIMS = replace(LIMITS, retention_ms=1_000, checkpoint_interval_ms=200)
 
@@ -184,13 +183,6 @@ def test_who_waits_for_a_claim_that_was_trimmed_away_starts_over() -> None:
     world.check()
 
 
-def test_the_misreading_that_it_goes_on_waiting_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    mutants.claim_waits(monkeypatch)
-    world = rival_whose_claim_is_trimmed_away()
-    with pytest.raises(AssertionError, match="not done"):
-        world.run_until_done(steps_max=500)
-
-
 def test_a_store_from_before_a_trim_is_set_aside_and_made_anew() -> None:
     world = busy_world(transfers=3)
     world.lose_process(0)
@@ -205,4 +197,66 @@ def test_a_store_from_before_a_trim_is_set_aside_and_made_anew() -> None:
     world.start()
     world.run_until_done()
     assert len(old.aside) == 1
+    world.check()
+
+
+def test_what_a_zombie_appends_under_a_claim_that_was_trimmed_away_is_dead_and_stops_nobody() -> None:
+    """K4: who began behind that claim has never seen it."""
+    world = World(partitions=1, limits=TRIMS, said={0: {FIRST}})
+    for account in ("account-0", "account-3"):
+        world.ask(account, open_account())
+    first = world.start()
+    world.run_until_done()
+    world.medium.fate = lambda append: Fate.LATE if append.topic == f"{NAMESPACE}.history" else Fate.LANDS
+    world.ask("transfer-late", transfer("account-0", "account-3", 2))
+    while not world.medium.on_the_way:
+        world.step()
+    late = list(world.medium.on_the_way)
+    world.medium.fate = lambda append: Fate.LANDS
+    world.paused.add(first.name)
+    assert world.said is not None
+    world.said[0] = {SECOND}
+    world.start(name=SECOND)
+    for number in range(12):
+        world.ask(f"transfer-{number}", transfer("account-0", "account-3", 2))
+        steps(world, 10)
+    steps(world, 100)
+    claims = [record.value for record in world.medium.deleted[history_of(0)] if isinstance(codec.decode_history(record.value), Claim)]
+    assert len(claims) == 2, "the claims have not been trimmed away"
+    world.lose_process(0, SECOND)
+    world.stores.pop(SECOND)
+    process = world.start(name=SECOND)
+    for append in late:
+        world.medium.deliver(append)
+    steps(world, 100)
+    for append in list(world.medium.on_the_way):
+        world.medium.deliver(append)
+    assert process.node.partitions[0].stage is Stage.LEADING, process.node.partitions[0].failure
+    world.processes.pop(FIRST)
+    world.run_until_done()
+    world.check()
+
+
+def test_a_reader_begins_at_no_checkpoint_that_is_dead_where_the_start_has_moved_back_to_one() -> None:
+    """K3, R5: the first checkpoint in sight need not be one at which a log may begin."""
+    world = busy_world()
+    place = history_of(0)
+    start, _ = world.medium.bounds(*place)
+    seen = world.medium.deleted[place]
+    checkpoint = next(record for record in reversed(seen) if isinstance(codec.decode_history(record.value), Checkpoint))
+    copy = world.medium.append(*place, checkpoint.key, checkpoint.value)
+    for number in range(8):
+        world.ask(f"transfer-later-{number}", transfer("account-0", "account-3", 2))
+        steps(world, 10)
+    world.run_until_done()
+    steps(world, 100)
+    start, _ = world.medium.bounds(*place)
+    assert start > copy.offset, "the copy has not been trimmed away"
+    world.medium.move_start_back(*place, start - copy.offset)
+    assert world.medium.bounds(*place)[0] == copy.offset
+    world.lose_process(0)
+    world.stores.clear()
+    world.start()
+    world.ask("transfer-again", transfer("account-3", "account-0", 3))
+    world.run_until_done()
     world.check()

@@ -187,6 +187,12 @@ def test_another_workflow_is_told_and_its_absence_is_an_error_with_a_type() -> N
     code.close()
 
 
+def test_tasks_run_in_the_order_in_which_they_were_started() -> None:
+    code = Code(flows.Crowd)
+    assert [action.activity_type for action in code.begin()] == [f"a{n}" for n in range(50)]
+    code.close()
+
+
 def test_the_order_of_tasks_does_not_depend_on_the_hash_seed() -> None:
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"

@@ -182,3 +182,10 @@ class External:
             return str(error.type)
         await handle.cancel(reason="enough")
         return "told"
+
+
+@workflow.defn(name="Flow")
+class Crowd:
+    @workflow.run
+    async def run(self) -> None:
+        await asyncio.gather(*(workflow.execute_activity(f"a{n}", start_to_close_timeout=MINUTE) for n in range(50)))
