@@ -6,6 +6,7 @@
 #   make faults [ROW=word]  faults put to real processes and a real broker, row by row, with a report in .cache/faults.jsonl
 #   make soak [MINUTES=n] [LOG=sqlite]  owners, workers and load under a random fault every 15 s; half an hour, on Kafka, if not told otherwise
 #   make sim [SEEDS=n]      the simulation in full: a failure at every port call, and 20,000 random schedules (an hour)
+#   make mutants            each misreading of the protocol put into the code: what finds it, and how soon, as a table (half an hour)
 #   make check              format, lint, strict types
 #   make bench              throughput, latency and rebuild rate, as a table
 #   make bench EVENTS=n     a partition of n events (1000000, say) rebuilt, verified and checked on Kafka and SQLite: time and memory
@@ -15,7 +16,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo unit test faults soak sim check fmt bench lock clean
+.PHONY: help install demo unit test faults soak sim mutants check fmt bench lock clean
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 install` chooses another.
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
@@ -66,6 +67,11 @@ soak: install
 
 sim: install
 	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m kit.campaign --seeds $(SEEDS)
+
+mutants: install
+	@rm -f .cache/mutants.jsonl
+	PERDURE_MUTANTS_SEARCH=1 $(PYTEST) tests/sim/test_mutants.py
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m kit.mutants.killing
 
 check: install
 	$(BIN)/ruff format --check .

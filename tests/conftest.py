@@ -1,12 +1,22 @@
-"""Fixtures for all tests: a broker, started when the first test asks for it."""
+"""Fixtures for all tests: a broker, started when the first test asks for it. PERDURE_MUTANT=name puts a mutant into all of them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from kit.broker import running_broker
+from kit.mutants.registry import MUTANTS
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module takes its names from what is patched."""
+    if name := os.environ.get("PERDURE_MUTANT"):
+        patch = pytest.MonkeyPatch()
+        MUTANTS[name](patch)
+        config.add_cleanup(patch.undo)
 
 
 @pytest.fixture(scope="session")
