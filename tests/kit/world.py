@@ -217,7 +217,7 @@ class World:
             lanes=Lanes(log, lambda: float(self.clock.ms)),
             host=CodeHost(WORKFLOWS, deadlock_timeout_ms=0),
             stores=StoresPort(self.stores[name], counted),
-            task_topics=TaskTopics(log, NAMESPACE),
+            task_topics=TaskTopics(log, NAMESPACE, monotonic_ms=lambda: float(self.clock.ms)),
             audit=_audited,
             identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}", self.reads_format_level),
             caution=ProcessCaution(),

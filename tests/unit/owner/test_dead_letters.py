@@ -277,7 +277,8 @@ class Guarded(MemoryLog):
 def guarded(world: World, log: Guarded, name: str = FIRST) -> Process:
     """An owner whose task topics are made through `log`."""
     process = world.start(name=name)
-    process.node._around = replace(process.node._around, task_topics=TaskTopics(log, NAMESPACE))
+    task_topics = TaskTopics(log, NAMESPACE, monotonic_ms=lambda: float(world.clock.ms))
+    process.node._around = replace(process.node._around, task_topics=task_topics)
     return process
 
 
