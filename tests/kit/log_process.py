@@ -11,8 +11,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from perdure._log.address import open_log
+from perdure._log.errors import LogUnavailable
 from perdure._log.port import Delivery, Log
 
 
@@ -37,10 +39,11 @@ def lead(log: Log, group: str, topic: str, session_timeout_ms: str) -> None:
     membership = log.membership(group, topic, int(session_timeout_ms))
     said: frozenset[int] | None = None
     while True:
-        partitions = membership.poll()
-        if partitions != said:
-            print(",".join(map(str, sorted(partitions))), flush=True)
-            said = partitions
+        with suppress(LogUnavailable):  # nobody can say at the moment
+            partitions = membership.poll()
+            if partitions != said:
+                print(",".join(map(str, sorted(partitions))), flush=True)
+                said = partitions
         time.sleep(0.01)
 
 

@@ -85,6 +85,8 @@ class AssignedPartition:
         self._history = history_topic(topics.namespace)
         self._commands = commands_topic(topics.namespace)
         self.stage = Stage.WAITING
+        self.may_claim = True
+        """Set by the node: False while nobody can say whether this process is to lead. A claim in force stays so until the log says."""
         self._wait_until_ms = 0.0
         self._claims_in_a_row = 0
         self._leading_since_ms = 0.0
@@ -136,7 +138,7 @@ class AssignedPartition:
         match self.stage:
             case Stage.LEADING if self.owner is not None:
                 return self.owner.wait_ms()
-            case Stage.WAITING:
+            case Stage.WAITING if self.may_claim:
                 return int(max(0.0, min(self._wait_until_ms - self._around.monotonic_ms(), 1000)))
             case Stage.SEARCHING:
                 return 2
@@ -236,7 +238,7 @@ class AssignedPartition:
     def _step(self, history: Sequence[Record], commands: Sequence[Record]) -> None:
         match self.stage:
             case Stage.WAITING:
-                if self._around.monotonic_ms() >= self._wait_until_ms:
+                if self.may_claim and self._around.monotonic_ms() >= self._wait_until_ms:
                     self._open(self._search.next_candidate() if self._search is not None else 0)
             case Stage.SEARCHING:
                 self._search_start(history)
@@ -335,7 +337,7 @@ class AssignedPartition:
                 "run a newer build. Others go on with the partition"
             )
         assert self._audit is not None
-        if not self._audit.done():
+        if not self._audit.done() or not self.may_claim:
             return
         self._audit.result()
         assert self._clock is not None

@@ -32,6 +32,7 @@ class Node:
         self._leaving: dict[int, tuple[AssignedPartition, float]] = {}
         self._paused: set[TopicPartition] = set()
         self._reassign = False
+        self._is_told_who_leads = True
         self._progress = ProgressWatch(around.log, around.monotonic_ms)
 
     @property
@@ -80,14 +81,23 @@ class Node:
         try:
             wanted = self._membership.poll()
         except LogUnavailable as error:  # who leads is a hint: what is led goes on, and the log says when it is over
-            logger.warning("asking who leads what failed: %s; trying again", error)
+            self._hear_who_leads(False, f"who leads what is not known: {error}; what is led goes on, and nothing is claimed")
             return
+        self._hear_who_leads(True, "who leads what is known again")
         for partition in sorted(wanted - self._assigned.keys() - self._leaving.keys()):
             topics = partition_topics(self._namespace, partition, self._described)
             self._assigned[partition] = AssignedPartition(topics, self._around)
             self._reassign = True
         for partition in self._assigned.keys() - wanted:
             self._give_up(partition, self._around.monotonic_ms() + self._around.limits.handover_ms)
+
+    def _hear_who_leads(self, is_told: bool, message: str) -> None:
+        if is_told == self._is_told_who_leads:
+            return
+        self._is_told_who_leads = is_told
+        logger.warning(message)
+        for assigned in self._assigned.values():
+            assigned.may_claim = is_told
 
     def _give_up(self, partition: int, deadline_ms: float) -> None:
         self._leaving[partition] = (self._assigned.pop(partition), deadline_ms)

@@ -136,7 +136,7 @@ class Membership(Protocol):
     def poll(self) -> frozenset[int]:
         """The partitions that this member should lead now.
 
-        Must be called at least once a second or so: a member that does not call loses them.
+        Must be called at least once a second or so: a member that does not call loses them. Raises LogUnavailable while nobody can say.
         """
 
     def leave(self) -> None:

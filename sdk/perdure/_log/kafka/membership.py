@@ -47,7 +47,9 @@ class _Member:
         admin: KafkaAdmin,
         given: Callable[[list[int]], None],
         taken: Callable[[list[int]], None],
+        lost: Callable[[list[int]], None] | None = None,
     ) -> None:
+        """`lost` is called instead of `taken` where the group has not been heard of, so that nobody has said who has the partitions now."""
         self.url = url
         self.topic = topic
         self._settings = settings
@@ -58,6 +60,7 @@ class _Member:
         self._was_out_of_touch = False
         self._given = given
         self._taken = taken
+        self._lost = lost or taken
         self._error: LogError | None = None
         self._committing: threading.Thread | None = None
         self._trouble = Trouble(url)
@@ -67,7 +70,7 @@ class _Member:
         try:
             own = {"error_cb": self._trouble.note, "stats_cb": self._note_state, "statistics.interval.ms": _STATE_EVERY_MS}
             client = KafkaClient({**self._settings, **own})
-            client.subscribe([self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+            client.subscribe([self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         except KafkaException as error:
             raise log_error(error, self.url) from error
         return client
@@ -158,14 +161,24 @@ class _Member:
             self._taken([each.partition for each in partitions])
         client.incremental_unassign(partitions)
 
+    def _on_lost(self, client: KafkaClient, partitions: list[TopicPartition]) -> None:
+        if client is self.client:
+            self._lost([each.partition for each in partitions])
+        client.incremental_unassign(partitions)
+
 
 class KafkaMembership:
-    """A member that leads. It is assigned partitions and fetches nothing from them."""
+    """A member that leads. It is assigned partitions and fetches nothing from them.
+
+    A member that has not heard of its group for a session does not know who leads, which is another thing than leading nothing: where the
+    group's coordinator is away, nobody else can take over either.
+    """
 
     def __init__(self, url: str, settings: Settings, topic: str, admin: KafkaAdmin) -> None:
         self._partitions: set[int] = set()
+        self._is_lost = False
         self._left = False
-        self._member = _Member(url, settings, topic, admin, self._given, self._partitions.difference_update)
+        self._member = _Member(url, settings, topic, admin, self._given, self._partitions.difference_update, self._lost)
 
     def poll(self) -> frozenset[int]:
         """See Membership. Raises LogUnauthorized, LogMisconfigured."""
@@ -176,6 +189,8 @@ class KafkaMembership:
                 self._member.check(error)
         self._member.raise_error()
         self._member.look_after(holds_something=bool(self._partitions))
+        if self._is_lost:
+            raise LogUnavailable(f"{self._member.url}: the group that leads {self._member.topic} has not been heard of for a session")
         return frozenset(self._partitions)
 
     def leave(self) -> None:
@@ -185,8 +200,13 @@ class KafkaMembership:
             self._member.leave()
 
     def _given(self, partitions: list[int]) -> None:
+        self._is_lost = False
         self._member.client.pause([TopicPartition(self._member.topic, partition) for partition in partitions])
         self._partitions.update(partitions)
+
+    def _lost(self, partitions: list[int]) -> None:
+        self._is_lost = True
+        self._partitions.difference_update(partitions)
 
 
 class KafkaGroupConsumer:
