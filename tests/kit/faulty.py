@@ -1,6 +1,7 @@
 """The `perdure` command with failpoints at its ports: python -m kit.faulty owner app:registry …
 
 PERDURE_FAILPOINTS and PERDURE_FAILPOINTS_LOG are read as `kit.failpoints` says; PERDURE_FAULTY_SESSION_MS shortens the session of members;
+PERDURE_FAULTY_LEADS lets their membership lie, as `kit.lying_membership` says;
 PERDURE_FAULTY_FILE_BYTES bounds the size of every file that this process writes (a full disk, as RLIMIT_FSIZE tells it).
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from kit.failpoints import LOG_VARIABLE, VARIABLE, Failpoints, FaultyLog, FaultyStores, parse
+from kit.lying_membership import LyingLog
 from perdure._log.port import Log
 from perdure_platform.cli import app, connection
 from perdure_platform.node import embedded
@@ -23,12 +25,14 @@ def main() -> None:
     written_to = os.environ.get(LOG_VARIABLE)
     points = Failpoints(parse(os.environ.get(VARIABLE, "")), Path(written_to) if written_to else None)
     session_timeout_ms = int(os.environ.get("PERDURE_FAULTY_SESSION_MS", "0"))
+    lie = os.environ.get("PERDURE_FAULTY_LEADS", "")
     names, stores = vars(connection), vars(embedded)  # the names under which the command finds its ports
     open_log, rocks = names["open_log"], stores["RocksStores"]
 
     def faulty_log(url: str) -> tuple[Log, str | None]:
         log, namespace = open_log(url)
-        return cast("Log", FaultyLog(log, points, session_timeout_ms)), namespace
+        faulty = cast("Log", FaultyLog(log, points, session_timeout_ms))
+        return cast("Log", LyingLog(faulty, lie)) if lie else faulty, namespace
 
     names["open_log"] = faulty_log
     stores["RocksStores"] = lambda directory: FaultyStores(rocks(directory), points)

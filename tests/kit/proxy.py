@@ -28,12 +28,18 @@ class Api(IntEnum):
     FIND_COORDINATOR = 10
     JOIN_GROUP = 11
     HEARTBEAT = 12
+    LEAVE_GROUP = 13
     SYNC_GROUP = 14
     DELETE_RECORDS = 21
     INIT_PRODUCER_ID = 22
+    CONSUMER_GROUP_HEARTBEAT = 68
 
 
-GROUP_APIS = frozenset({Api.FIND_COORDINATOR, Api.JOIN_GROUP, Api.HEARTBEAT, Api.SYNC_GROUP})
+GROUP_APIS = frozenset({Api.FIND_COORDINATOR, Api.JOIN_GROUP, Api.HEARTBEAT, Api.LEAVE_GROUP, Api.SYNC_GROUP, Api.CONSUMER_GROUP_HEARTBEAT})
+
+_IN_THE_LAST_RECORD = 10
+"""So far before the end of a Produce request lies a byte that the checksum of its last batch covers: behind it are the last record's end
+and a few empty fields."""
 
 
 class Do(Enum):
@@ -51,6 +57,8 @@ class Do(Enum):
     """Close the connection instead of passing the request on."""
     CUT_AFTER = "cut after"
     """The broker executes the request; the connection to the client is closed in place of the answer."""
+    CORRUPT = "corrupt"
+    """A bit of the newest record is flipped on the way: the broker refuses its batch, with an error after which clients try again."""
 
 
 @dataclass(eq=False)
@@ -238,6 +246,9 @@ class Proxy:
                 return False
             case Do.CUT_AFTER:
                 connection.close_at.add(correlation)
+            case Do.CORRUPT:
+                connection.up(frame[:-_IN_THE_LAST_RECORD] + bytes((frame[-_IN_THE_LAST_RECORD] ^ 1,)) + frame[1 - _IN_THE_LAST_RECORD :])
+                return False
         return True
 
     async def _responses(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
