@@ -411,8 +411,10 @@ class AssignedPartition:
 
     # -- ends
 
-    def _history_failed(self, error: Exception) -> None:
+    def _history_failed(self, place: TopicPartition | None, error: Exception) -> None:
         """The producer of history failed: what was in flight may or may not be in the log, which will tell (design.md 3.4)."""
+        if place not in (None, (self._history, self.topics.partition)):
+            return
         if self.stage in (Stage.LEADING, Stage.CLAIMING):
             logger.warning("partition %d: an append failed: %s", self.topics.partition, error, extra=self._extra())
             self._retire()

@@ -15,7 +15,7 @@ from perdure_platform.partition.rebuild import Topics, check_claim
 from perdure_schemas.codec import decode_history
 from perdure_schemas.errors import CodecError, PerdureError
 from perdure_schemas.history import Claim
-from perdure_schemas.topics import commands_topic, history_topic, namespace_topics, task_topic, tasks_topic
+from perdure_schemas.topics import RECORD_BYTES_MAX, commands_topic, history_topic, namespace_topics, task_topic, tasks_topic
 
 AUDIT_INTERVAL_S = 60.0
 """Between two looks at the topics' settings. Brokers act on a new retention every five minutes: it is told before anything is lost."""
@@ -30,6 +30,7 @@ _AUDITED = {
     "retention.ms": ("-1", "the log is the only copy of the workflows"),
     "retention.bytes": ("-1", "the log is the only copy of the workflows"),
     "message.timestamp.type": ("LogAppendTime", "partition time is the broker's append time"),
+    "max.message.bytes": (str(RECORD_BYTES_MAX), "a record that the topic does not take holds up its partition (more is as good)"),
 }
 
 
@@ -71,7 +72,7 @@ def describe_namespace(log: Log, namespace: str, timeout_ms: int = 30_000) -> tu
     for topic in (commands, history):
         for setting, (wanted, why) in _AUDITED.items():
             actual = topic.settings.get(setting, wanted)
-            if actual != wanted:
+            if actual != wanted and not (setting == "max.message.bytes" and int(actual) > int(wanted)):
                 raise TopicsUnsafe(
                     f"{topic.name} has {setting}={actual}, and it must be {wanted}: {why}. "
                     "Set it back before anything is lost, for example with: "

@@ -1,7 +1,8 @@
 """The producers of one process, shared by its partitions: history, commands, and everything else.
 
-Three, because they fail differently: a failed history append ends every claim that rests on it; a failed command ends its stream, and all
-that is unacknowledged goes again, in log order, through a new one (R8); tasks and replies have no order to keep.
+Three, because they fail differently: a failed history append ends every claim that rests on it (one that was refused for its size, that of
+its partition only); a failed command ends its stream, and all that is unacknowledged goes again, in log order, through a new one (R8);
+tasks and replies have no order to keep.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perdure._log.errors import LogBusy, LogError, RecordTooLarge
-from perdure._log.port import Delivery, FailedAppend, Headers, Log
+from perdure._log.port import Delivery, FailedAppend, Headers, Log, TopicPartition
 
 AGAIN_FIRST_MS = 100
 AGAIN_LAST_MS = 5_000
@@ -48,6 +49,8 @@ _Queued = tuple[str, int, bytes | None, bytes, Headers, object]
 class Lanes:
     """`on_history_failed` and `on_commands_failed` are called with the error; the producer is a new one by then.
 
+    The former first with the partition that is concerned, or None for all.
+
     Commands for a partition that has not taken one are held back for a while, and those for others go past them: they have no order among
     each other (R9).
     """
@@ -62,7 +65,7 @@ class Lanes:
         self._others = log.producer(Delivery.PIPELINED)
         self._waiting: tuple[deque[_Queued], deque[_Queued], deque[_Queued]] = (deque(), deque(), deque())
         self._refused: list[tuple[object, LogError]] = []
-        self.on_history_failed: list[Callable[[Exception], None]] = []
+        self.on_history_failed: list[Callable[[TopicPartition | None, Exception], None]] = []
         self.on_commands_failed: list[Callable[[Exception], None]] = []
 
     def append_history(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
@@ -103,16 +106,17 @@ class Lanes:
             if isinstance(token, EffectToken):
                 token.owner.failed(token.offset, token.index, error)
             else:
-                for told in list(self.on_history_failed):
-                    told(error)
+                self._tell_history_failed(None, error)
         _, failures = self._history.poll()
-        if failures:
-            self._history.drop()
-            self._history.close()
-            self._history = self._log.producer(Delivery.PIPELINED)
-            self._waiting[0].clear()
-            for told in list(self.on_history_failed):
-                told(failures[0].error)
+        for failure in failures:
+            if not isinstance(failure.error, RecordTooLarge):
+                self._history.drop()
+                self._history.close()
+                self._history = self._log.producer(Delivery.PIPELINED)
+                self._waiting[0].clear()
+                self._tell_history_failed(None, failure.error)
+                break
+            self._tell_history_failed((failure.topic, failure.partition), failure.error)
         acknowledged, failures = self._commands.poll()
         self._acknowledge(acknowledged)
         if failures:
@@ -159,6 +163,10 @@ class Lanes:
         waiting.clear()
         waiting.extend(one for one in every if one[1] not in held)
         return deque(one for one in every if one[1] in held)
+
+    def _tell_history_failed(self, place: TopicPartition | None, error: Exception) -> None:
+        for told in list(self.on_history_failed):
+            told(place, error)
 
     def _push(self, lane: int) -> None:
         if lane != 1:

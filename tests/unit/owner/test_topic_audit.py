@@ -26,6 +26,7 @@ UNSAFE = [
     ("retention.ms", "604800000", "-1"),
     ("retention.bytes", "1073741824", "-1"),
     ("message.timestamp.type", "CreateTime", "LogAppendTime"),
+    ("max.message.bytes", "1048588", "8388608"),
 ]
 
 
@@ -100,6 +101,12 @@ def test_an_unsafe_setting_is_named_with_its_topic_and_its_remedy_and_nothing_is
     said = str(refusal(log))
     assert f"{NAMESPACE}.{topic} has {setting}={actual}, and it must be {wanted}: " in said
     assert f"kafka-configs --alter --entity-type topics --entity-name {NAMESPACE}.{topic} --add-config {setting}={wanted}" in said
+
+
+def test_topics_that_take_larger_records_than_there_are_may_do_so() -> None:
+    log = namespace()
+    settings(log, "history")["max.message.bytes"] = "16777216"
+    describe_namespace(log, NAMESPACE)
 
 
 async def test_an_owner_starts_once_the_setting_is_set_back() -> None:
