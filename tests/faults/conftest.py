@@ -29,7 +29,10 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 def door(broker: Broker) -> Iterator[Callable[[], Proxy]]:
-    """Opens a proxy to the broker, one for each process that is to be cut off alone."""
+    """Opens a proxy to the broker, one for each process that is to be cut off alone.
+
+    A test names this fixture first: it is closed last then, and processes that end need not wait for a network that is gone.
+    """
     opened: list[Proxy] = []
 
     def opens() -> Proxy:

@@ -1,6 +1,5 @@
 """What a network does between a process and the broker (rows A1 A5 A6 L4)."""
 
-import base64
 import time
 from collections.abc import Callable
 
@@ -9,7 +8,6 @@ import pytest
 from kit.namespace import Namespace
 from kit.proxy import Api, Do, Proxy, Rule
 from kit.row import Row
-from perdure._log.port import Log
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
@@ -17,17 +15,6 @@ Doors = Callable[[], Proxy]
 
 LIVE_AGAIN_S = 30
 """Bound on the time after which everything goes on once a fault is over."""
-
-
-def names_of(namespace: Namespace, topic: str) -> tuple[bytes, ...]:
-    """How requests name a topic of the namespace: by its name, or by its id."""
-
-    def ask(log: Log, name: str, _: int) -> tuple[bytes, ...]:
-        full = f"{name}.{topic}"
-        topic_id = log.describe_topics([full], 10_000)[full].topic_id
-        return full.encode(), base64.b64decode(topic_id + "==", altchars=b"-_")
-
-    return namespace.with_log(ask)
 
 
 def goes_on(namespace: Namespace, row: Row, items: int = 10) -> None:
@@ -38,14 +25,14 @@ def goes_on(namespace: Namespace, row: Row, items: int = 10) -> None:
 
 
 @pytest.mark.parametrize("persisted", [pytest.param(True, marks=pytest.mark.sharp), False], ids=["persisted", "not persisted"])
-def test_appends_of_history_whose_answer_never_comes(bank: Namespace, row: Row, door: Doors, persisted: bool) -> None:
+def test_appends_of_history_whose_answer_never_comes(door: Doors, bank: Namespace, row: Row, persisted: bool) -> None:
     row.injects("A1", f"Produce to history, {'executed' if persisted else 'not executed'}; connection cut in place of the answer")
     transfers, proxy = 150, door()
     owner = bank.owner(through=proxy)
     bank.worker()
     load = bank.load(transfers, 20)
     bank.until_done(20)
-    history = names_of(bank, "history")
+    history = bank.names_of("history")
     with row.fault(bank):
         rule = proxy.add(Rule(Do.CUT_AFTER if persisted else Do.CUT, frozenset({Api.PRODUCE}), history, times=20))
         bank.until(lambda: rule.hits == rule.times, "twenty appends without an answer", 60)
@@ -55,7 +42,7 @@ def test_appends_of_history_whose_answer_never_comes(bank: Namespace, row: Row, 
 
 
 def test_an_owner_cut_off_for_longer_than_its_session_comes_back_to_what_the_others_made_of_it(
-    bank: Namespace, row: Row, door: Doors
+    door: Doors, bank: Namespace, row: Row
 ) -> None:
     row.injects("A5 L4", "one of two owners cut off from the broker for 25 s")
     transfers, proxy = 400, door()
@@ -80,7 +67,7 @@ def test_an_owner_cut_off_for_longer_than_its_session_comes_back_to_what_the_oth
     assert lonely.poll() is None
 
 
-def test_an_owner_alone_that_is_cut_off_takes_up_its_work_when_the_network_is_back(bank: Namespace, row: Row, door: Doors) -> None:
+def test_an_owner_alone_that_is_cut_off_takes_up_its_work_when_the_network_is_back(door: Doors, bank: Namespace, row: Row) -> None:
     row.injects("A5", "the only owner cut off from the broker for 20 s")
     transfers, proxy = 150, door()
     owner = bank.owner(through=proxy)
@@ -97,7 +84,7 @@ def test_an_owner_alone_that_is_cut_off_takes_up_its_work_when_the_network_is_ba
 
 
 @pytest.mark.sharp
-def test_a_client_cut_off_is_told_unknown_and_the_same_request_id_makes_one_run(bank: Namespace, row: Row, door: Doors) -> None:
+def test_a_client_cut_off_is_told_unknown_and_the_same_request_id_makes_one_run(door: Doors, bank: Namespace, row: Row) -> None:
     row.injects("L4", "client: Produce executed and answers lost, then cut off for 12 s")
     transfers, proxy = 100, door()
     bank.owner()
@@ -115,7 +102,7 @@ def test_a_client_cut_off_is_told_unknown_and_the_same_request_id_makes_one_run(
 
 
 @pytest.mark.parametrize("who", ["worker", "client", "owner"])
-def test_half_open_connections_are_noticed(bank: Namespace, row: Row, door: Doors, who: str) -> None:
+def test_half_open_connections_are_noticed(door: Doors, bank: Namespace, row: Row, who: str) -> None:
     row.injects("L4", f"everything of the {who} vanishes for 15 s, connections stay open")
     transfers, proxy = 150, door()
     bank.owner(through=proxy if who == "owner" else None)
@@ -131,28 +118,28 @@ def test_half_open_connections_are_noticed(bank: Namespace, row: Row, door: Door
 
 
 @pytest.mark.parametrize(("api", "do"), [(Api.FETCH, Do.DROP), (Api.PRODUCE, Do.DROP), (Api.PRODUCE, Do.DROP_RESPONSE)])
-def test_an_answer_about_history_that_never_comes_is_not_waited_for_long(bank: Namespace, row: Row, door: Doors, api: Api, do: Do) -> None:
+def test_an_answer_about_history_that_never_comes_is_not_waited_for_long(door: Doors, bank: Namespace, row: Row, api: Api, do: Do) -> None:
     row.injects("A6", f"one {api.name} of history is never answered ({do.value}), its connection stays open")
     transfers, proxy = 150, door()
     bank.owner(through=proxy)
     bank.worker()
     load = bank.load(transfers, 20)
     bank.until_done(30)
-    rule = proxy.add(Rule(do, frozenset({api}), names_of(bank, "history"), times=1))
+    rule = proxy.add(Rule(do, frozenset({api}), bank.names_of("history"), times=1))
     bank.until(lambda: rule.hits == 1, "such a request")
     row.injected(rule.hits)
     goes_on(bank, row)
     bank.finish(load, transfers)
 
 
-def test_appends_held_back_and_landing_after_the_claim_of_a_successor_are_dead(bank: Namespace, row: Row, door: Doors) -> None:
+def test_appends_held_back_and_landing_after_the_claim_of_a_successor_are_dead(door: Doors, bank: Namespace, row: Row) -> None:
     row.injects("A1 C4", "Produce to history held on an open connection, owner killed, released after the successor's claim")
     transfers, proxy = 150, door()
     owner = bank.owner("first", through=proxy)
     bank.worker()
     load = bank.load(transfers, 20)
     bank.until_done(30)
-    rule = proxy.add(Rule(Do.HOLD, frozenset({Api.PRODUCE}), names_of(bank, "history")))
+    rule = proxy.add(Rule(Do.HOLD, frozenset({Api.PRODUCE}), bank.names_of("history")))
     bank.until(lambda: rule.hits > 0, "an append that is held")
     owner.kill()
     successor = bank.owner("second")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import signal
@@ -195,6 +196,16 @@ class Namespace:
             return call(log, self.name, count)
         finally:
             log.close()
+
+    def names_of(self, topic: str) -> tuple[bytes, ...]:
+        """How requests name a topic (history, commands, …) of the namespace: by its name, or by its id."""
+
+        def ask(log: Log, name: str, _: int) -> tuple[bytes, ...]:
+            full = f"{name}.{topic}"
+            topic_id = log.describe_topics([full], 10_000)[full].topic_id
+            return full.encode(), base64.b64decode(topic_id + "==", altchars=b"-_")
+
+        return self.with_log(ask)
 
     # -- the end
 
