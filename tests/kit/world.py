@@ -48,6 +48,7 @@ from perdure_schemas.commands import (
     SignalWorkflow,
     StartWorkflow,
 )
+from perdure_schemas.errors import PerdureError
 from perdure_schemas.failure import ApplicationFailureInfo, Failure
 from perdure_schemas.history import CommitRecord
 from perdure_schemas.payload import Payload
@@ -219,6 +220,7 @@ class World:
             stores=StoresPort(self.stores[name], counted),
             task_topics=TaskTopics(log, NAMESPACE, monotonic_ms=lambda: float(self.clock.ms)),
             audit=_audited,
+            aside=_at_once,
             identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}", self.reads_format_level),
             caution=ProcessCaution(),
             tokens=self.tokens,
@@ -409,4 +411,15 @@ def _audited() -> Future[None]:
     """The topics of the simulation are as they must be, and their audit takes no time."""
     future: Future[None] = Future()
     future.set_result(None)
+    return future
+
+
+def _at_once(call: Callable[[], None]) -> Future[None]:
+    """What blocks elsewhere takes no time here."""
+    future: Future[None] = Future()
+    try:
+        call()
+        future.set_result(None)
+    except PerdureError as error:
+        future.set_exception(error)
     return future

@@ -58,7 +58,8 @@ class Stage(Enum):
 class Surroundings:
     """What the partitions of a process share. `new_id` makes claim ids; `jitter` gives a number from 0 to 1.
 
-    `audit` looks at the topics' settings, and fails with TopicsUnsafe, LogCorrupt or LogUnavailable.
+    `audit` looks at the topics' settings, and fails with TopicsUnsafe, LogCorrupt or LogUnavailable. `aside` makes a call that blocks
+    somewhere else.
     """
 
     log: Log
@@ -67,6 +68,7 @@ class Surroundings:
     stores: StoreProvider
     task_topics: TaskTopics
     audit: Callable[[], Future[None]]
+    aside: Callable[[Callable[[], None]], Future[None]]
     identity: Identity
     caution: ProcessCaution
     tokens: Tokens
@@ -391,6 +393,7 @@ class AssignedPartition:
             around.caution,
             around.tokens,
             around.limits,
+            around.aside,
         )
         self.owner = PartitionOwner(parts, self._claiming.claim, claim_offset)
         applier = self._applier

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from perdure._log.port import Log
@@ -100,6 +101,7 @@ class EmbeddedOwner:
         log = self._log
         described = describe_namespace(log, self._namespace)
         auditor = Auditor(log, self._namespace)
+        aside = ThreadPoolExecutor(1, thread_name_prefix=f"perdure-trim-{self._namespace}")
         around = Surroundings(
             log=log,
             lanes=Lanes(log),
@@ -107,6 +109,7 @@ class EmbeddedOwner:
             stores=RocksStores(directory),
             task_topics=TaskTopics(log, self._namespace),
             audit=auditor.ask,
+            aside=aside.submit,
             identity=Identity(self._identity, socket.gethostname(), os.getpid(), __version__, uuid.uuid4().hex),
             caution=ProcessCaution(),
             tokens=self._tokens,
@@ -126,3 +129,4 @@ class EmbeddedOwner:
         finally:
             node.close(self._handover_ms)
             auditor.stop()
+            aside.shutdown(wait=False, cancel_futures=True)

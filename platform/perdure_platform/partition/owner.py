@@ -8,7 +8,8 @@ world see only what is confirmed. A crash at any line loses memory and nothing e
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from perdure._log.port import EndOffsetsRequest, Log, Record
@@ -91,6 +92,8 @@ class Parts:
     caution: ProcessCaution
     tokens: Tokens
     limits: OwnerLimits
+    aside: Callable[[Callable[[], None]], Future[None]]
+    """Makes a call that blocks, elsewhere."""
 
 
 class PartitionOwner:
@@ -125,7 +128,7 @@ class PartitionOwner:
         """Undeliverable tasks, each with the sequence of the record that notes it; 0 where nobody waits for it any more."""
         self._last_append_ms = self._turn_began_ms = now_ms = self._clock.now_ms()
         shared = (self._topics, parts.log, self._tables, self._runs, self._applier, self._appender, self._limits)
-        self._trimmer = Trimmer(*shared, now_ms, self._decided)
+        self._trimmer = Trimmer(*shared, now_ms, self._decided, parts.aside)
         self._cautious = Cautious(parts.caution, self._topics.partition, self._limits, self._strike)
         self._is_leaving = self._has_resigned = False
         self._release_again(claim_offset)

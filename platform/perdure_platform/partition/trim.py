@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 
@@ -83,6 +84,7 @@ class Trimmer:
         limits: OwnerLimits,
         now_ms: int,
         decided: Callable[[], Decided],
+        aside: Callable[[Callable[[], None]], Future[None]],
     ) -> None:
         self._topics = topics
         self._log = log
@@ -92,12 +94,14 @@ class Trimmer:
         self._appender = appender
         self._limits = limits
         self._decided = decided
+        self._aside = aside
         self._stage = Stage.IDLE
         raises_level = limits.format_level > applier.positions.format_level
         self._next_ms = now_ms if raises_level else now_ms + limits.checkpoint_interval_ms
         self._give_up_ms = 0
         self._work: Iterator[None] = iter(())
         self._deleted = 0
+        self._deleting: tuple[int, Future[None]] | None = None
         self._delete_at_ms = now_ms
 
     @property
@@ -122,7 +126,7 @@ class Trimmer:
         if self._stage is Stage.APPENDING and in_flight_bytes < IN_FLIGHT_BYTES_MAX and not self._go_on():
             self._stage = Stage.CONFIRMING
         elif self._stage is Stage.CONFIRMING and not in_flight_bytes:
-            self._stage, self._next_ms, self._delete_at_ms = Stage.IDLE, now_ms + self._limits.checkpoint_interval_ms, now_ms
+            self._stage, self._next_ms = Stage.IDLE, now_ms + self._limits.checkpoint_interval_ms
 
     def _is_worth_it(self, now_ms: int) -> bool:
         """Whether a checkpoint, or a new start, would leave anything behind it, or raise the level; an idle partition is left alone."""
@@ -186,23 +190,35 @@ class Trimmer:
                 yield next(self._tables.transitions(row.workflow_id, row.run_id)).offset, run
 
     def _delete_prefix(self, now_ms: int) -> None:
-        """Delete what lies before the confirmed start, and the commands that are settled there."""
+        """Have what lies before the confirmed start deleted, and the commands that are settled there. Nothing waits for it (K9)."""
+        if self._deleting is not None:
+            self._look_at_deletion(*self._deleting, now_ms)
+            return
         start = self._applier.positions.start
         if start <= self._deleted or now_ms < self._delete_at_ms:
             return
         first = next(self._tables.checkpoints(), None)
+        settled = first.watermark + 1 if first is not None and first.offset == start else 0
+        self._deleting = start, self._aside(lambda: self._truncate(start, settled))
+
+    def _look_at_deletion(self, start: int, deletion: Future[None], now_ms: int) -> None:
+        if not deletion.done():
+            return
+        self._deleting = None
         try:
-            self._log.truncate_before(history_topic(self._topics.namespace), self._topics.partition, start, DELETE_TIMEOUT_MS)
-            if first is not None and first.offset == start and first.watermark >= 0:
-                self._log.truncate_before(
-                    commands_topic(self._topics.namespace), self._topics.partition, first.watermark + 1, DELETE_TIMEOUT_MS
-                )
+            deletion.result()
         except LogError as error:
             logger.warning("partition %d: the records before offset %d stay for now: %s", self._topics.partition, start, error)
             self._delete_at_ms = now_ms + TRY_AGAIN_MS
             return
         self._deleted = start
         logger.info("partition %d: its history begins at offset %d now", self._topics.partition, start)
+
+    def _truncate(self, start: int, settled: int) -> None:
+        """Blocks, and is not called on the thread of the loop."""
+        self._log.truncate_before(history_topic(self._topics.namespace), self._topics.partition, start, DELETE_TIMEOUT_MS)
+        if settled > 0:
+            self._log.truncate_before(commands_topic(self._topics.namespace), self._topics.partition, settled, DELETE_TIMEOUT_MS)
 
 
 def _in_order(runs: list[tuple[int, RunState]]) -> list[RunState]:
