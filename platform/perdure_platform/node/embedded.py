@@ -20,7 +20,7 @@ from perdure_platform import __version__
 from perdure_platform.config import DEFAULT_LIMITS, SESSION_TIMEOUT_MS, OwnerLimits
 from perdure_platform.node.assignment import Surroundings
 from perdure_platform.node.node import Node
-from perdure_platform.node.topics import Auditor, TaskTopics, describe_namespace, ensure_namespace
+from perdure_platform.node.topics import Auditor, TaskTopics, describe_namespace, ensure_namespace, require_rights
 from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.lanes import Lanes
@@ -67,6 +67,7 @@ class EmbeddedOwner:
         """Start the thread. Raises what the namespace's audit raises: NamespaceNotFound, TopicsUnsafe, LogError."""
         ensure_namespace(self._log, self._namespace)
         describe_namespace(self._log, self._namespace)
+        require_rights(self._log, self._namespace)
         self._thread.start()
 
     def wait_ready(self, timeout_ms: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 
-from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange, TopicNotFound
+from perdure._log.errors import LogError, LogUnauthorized, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import Log, Record, TopicPartition
 from perdure_platform.partition.rebuild import Topics, check_claim
 from perdure_schemas.codec import decode_history
@@ -81,6 +81,17 @@ def describe_namespace(log: Log, namespace: str, timeout_ms: int = 30_000) -> tu
     described = (commands.partitions, commands.topic_id, history.topic_id)
     _compare_with_first_claim(log, namespace, described, max(1, round((deadline - time.monotonic()) * 1000)))
     return described
+
+
+def require_rights(log: Log, namespace: str, timeout_ms: int = 30_000) -> None:
+    """Raise LogUnauthorized where this process may not do what an owner has to: it would claim, and end at its first read (C6)."""
+    names = [commands_topic(namespace), history_topic(namespace)]
+    for topic in log.describe_topics(names, timeout_ms).values():
+        if topic.allowed is not None and (missing := {"READ", "WRITE"} - topic.allowed):
+            raise LogUnauthorized(
+                f"{log.url}: this user may not {' or '.join(sorted(missing))} {topic.name}, and an owner has to; "
+                "see: perdure namespace acls"
+            )
 
 
 def _compare_with_first_claim(log: Log, namespace: str, described: tuple[int, str, str], timeout_ms: int) -> None:

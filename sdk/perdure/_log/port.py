@@ -43,12 +43,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class TopicDescription:
-    """A topic as it is: `topic_id` differs between a topic and another one made later under its name."""
+    """A topic as it is: `topic_id` differs between a topic and another one made later under its name.
+
+    `allowed`: what whoever asked may do to it, as Kafka calls it (READ, WRITE, …); None where nobody says.
+    """
 
     name: str
     topic_id: str
     partitions: int
     settings: dict[str, str]
+    allowed: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class KafkaAdmin:
             return {}
         timeout_s = max(timeout_ms, 1) / 1000
         client = self._client
-        asked = client.describe_topics(TopicCollection(list(names)), request_timeout=timeout_s)
+        asked = client.describe_topics(TopicCollection(list(names)), include_authorized_operations=True, request_timeout=timeout_s)
         found = {}
         for name, future in asked.items():
             try:
@@ -108,7 +108,7 @@ class KafkaAdmin:
                 continue
         settings = self._settings(list(found), timeout_s)
         return {
-            name: TopicDescription(name, str(topic.topic_id), len(topic.partitions), settings[name])
+            name: TopicDescription(name, str(topic.topic_id), len(topic.partitions), settings[name], _allowed(topic))
             for name, topic in found.items()
             if name in settings
         }
@@ -265,3 +265,9 @@ class OffsetsRequest:
             failure = failure or KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - so named
             raise self._admin.error(self._client, failure, f"offsets of {where[0]}[{where[1]}]") from failure
         return found
+
+
+def _allowed(topic: Any) -> frozenset[str] | None:
+    """What the user may do to a described topic; None where the broker does not say."""
+    operations = topic.authorized_operations
+    return frozenset(operation.name for operation in operations) if operations else None
