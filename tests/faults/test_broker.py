@@ -1,4 +1,4 @@
-"""A broker that goes away: ended in order, killed, suspended (row B3)."""
+"""A broker that goes away: ended in order, killed, suspended, out of disk (rows B3 B6)."""
 
 import time
 
@@ -66,3 +66,21 @@ def test_a_broker_that_stands_still_longer_than_any_session_is_forgiven(bank: Na
     bank.until_done(before + 20, 60)
     row.figures["resumed_after_s"] = round(time.monotonic() - resumed, 1)
     bank.finish(load, transfers, 200)
+
+
+def test_a_broker_whose_disk_is_full_ends_and_everything_goes_on_where_it_was_once_there_is_room(
+    bank: Namespace, broker: Broker, row: Row
+) -> None:
+    row.injects("B6", "no file of the broker may grow any more, under load, until it ends; started again with room")
+    transfers = 200
+    owner = bank.owner()
+    bank.worker()
+    load = bank.load(transfers)
+    bank.until_done(40)
+    broker.fill_disk(1)
+    bank.until(lambda: not broker.is_running, "the broker's end", 60)
+    row.injected()
+    time.sleep(5)
+    broker.restart()
+    bank.finish(load, transfers, 200)
+    assert owner.poll() is None

@@ -2,14 +2,20 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from kit import raw
-from kit.namespace import Namespace, Process
-from kit.proxy import GROUP_APIS, Do, Proxy, Rule
+from kit.namespace import COMMAND, Namespace, Process
+from kit.proxy import GROUP_APIS, Api, Do, Proxy, Rule
 from kit.row import Row
+from kit.secured import Secured
+from perdure_platform.ops.acls import Role, grants
 from perdure_schemas.history import Claim
+from perdure_schemas.live import LiveState, Verdict, judge
+from perdure_schemas.topics import commands_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
@@ -18,8 +24,7 @@ Doors = Callable[[], Proxy]
 PARTITIONS = 4
 LIE_S = 60
 CLAIMS_MAX = {"everything": 40, "flaps": 2 * LIE_S}
-"""Of two rivals over a minute, for each partition: waits of those who claim again and again grow to ten seconds; who is told each second that
-it leads claims each second, and at most once more."""
+"""Of two rivals over a minute, for each partition: waits between claims grow to ten seconds; who is told each second claims each time."""
 
 
 def leads(lie: str, seconds: float = LIE_S) -> dict[str, str]:
@@ -63,6 +68,48 @@ def test_owners_that_are_all_told_to_lead_harm_nothing_and_claim_less_and_less_o
     finish(bank, load)
 
 
+@pytest.mark.parametrize("slow", ["first", "second"])
+def test_of_rivals_that_claim_in_one_window_one_leads_and_the_other_appends_nothing(
+    door: Doors, bank: Namespace, row: Row, slow: str
+) -> None:
+    row.injects("C3", f"for 10 s two owners are told that they lead everything, and what the {slow} one appends arrives 2 s late")
+    transfers, proxy = 100, door()
+    rule = proxy.add(Rule(Do.DELAY, frozenset({Api.PRODUCE}), bank.names_of("history"), times=5, delay_ms=2_000))
+    owners = {name: bank.owner(name, through=proxy if name == slow else None, more=leads("everything", 10)) for name in ("first", "second")}
+    bank.worker()
+    load = bank.load(transfers, 10)
+    bank.until(lambda: "lost against a rival" in bank.said(owners[slow]), "a claim that lost")
+    row.injected(rule.hits)
+    bank.finish(load, transfers)
+    for partition in range(PARTITIONS):
+        live, lost = LiveState(), set()
+        for _, record in raw.history(bank, partition):
+            verdict, live = judge(live, record)
+            if isinstance(record, Claim) and verdict is not Verdict.LIVE:
+                lost.add(record.claim_id)
+            assert isinstance(record, Claim) or record.claim_id not in lost, "somebody appended under a claim that had lost"
+    assert all(owner.poll() is None for owner in owners.values())
+
+
+def test_an_owner_whose_loop_is_stuck_loses_its_partitions_although_its_heartbeats_go_on(bank: Namespace, row: Row) -> None:
+    row.injects("C10", "the loop of one of two owners stands still for 25 s, its session is 3 s")
+    bank.session_ms = 3_000
+    stuck = bank.owner("first", points="log.poll:300:delay=25000")
+    bank.worker()
+    load = bank.load(10_000, 10, per_second=5)
+    bank.until(lambda: len(bank.struck) > 0, "the strike")
+    began = time.monotonic()
+    row.injected()
+    other = bank.owner("second")
+    with row.fault(bank):
+        bank.until_leading(other, PARTITIONS)
+        row.figures["taken_over_after_s"] = round(time.monotonic() - began, 1)
+        bank.until_done(bank.done() + 20)
+        assert time.monotonic() - began < 25, "everybody waited for the owner that was stuck"
+    bank.until(lambda: "given up" in bank.said(stuck) or "took the partition" in bank.said(stuck), "the retirement of who was stuck")
+    finish(bank, load)
+
+
 def test_a_member_that_comes_and_goes_every_two_seconds_disturbs_and_harms_nothing(bank: Namespace, row: Row) -> None:
     row.injects("C5", "one of two owners leaves the group and joins it again every two seconds, for a minute")
     owner = bank.owner("first")
@@ -80,7 +127,7 @@ def test_a_member_that_comes_and_goes_every_two_seconds_disturbs_and_harms_nothi
     finish(bank, load)
 
 
-def test_owners_go_on_while_nobody_coordinates_their_group(bank: Namespace, row: Row, door: Doors) -> None:
+def test_owners_go_on_while_nobody_coordinates_their_group(door: Doors, bank: Namespace, row: Row) -> None:
     row.injects("B5", "no request about groups of the only owner is answered for 30 s, three sessions of it")
     proxy = door()
     owner = bank.owner(through=proxy)
@@ -99,3 +146,42 @@ def test_owners_go_on_while_nobody_coordinates_their_group(bank: Namespace, row:
     assert owner.poll() is None
     assert max(claims_of(bank)) <= 2
     finish(bank, load)
+
+
+def test_an_owner_whose_code_cannot_be_loaded_claims_nothing(bank: Namespace, row: Row) -> None:
+    row.injects("C6", "the registry of the second of two owners does not exist")
+    owner = bank.owner("first")
+    bank.until_leading(owner, PARTITIONS)
+    arguments = ["owner", "kit.workloads.nothing:registry", "--log", bank.url, "--store", str(bank.directory / "second")]
+    broken = bank.run([*COMMAND, *arguments], "owner")
+    assert broken.wait(60) == 2, bank.said(broken)
+    row.injected()
+    assert claims_of(bank) == [1] * PARTITIONS
+
+
+def test_an_owner_that_may_not_read_commands_claims_nothing(tmp_path: Path, row: Row) -> None:
+    row.injects("C6 Z2", "no right to read commands, for the second of two owners")
+    secured = Secured(tmp_path)
+    closed = Namespace(secured.broker.bootstrap, "closed", tmp_path, "bank").create(PARTITIONS)
+    try:
+        all_but_read = [
+            replace(grant, operations=tuple(each for each in grant.operations if each != "Read"))
+            if grant.role is Role.OWNER and grant.name == commands_topic("closed")
+            else grant
+            for grant in grants("closed")
+        ]
+        secured.allow(all_but_read)
+        owner = closed.owner("first")
+        closed.until_leading(owner, PARTITIONS)
+        arguments = ["owner", "kit.workloads.bank:registry", "--log", secured.url("closed", "owner"), "--store", str(tmp_path / "second")]
+        unable = closed.run([*COMMAND, *arguments], "owner")
+        assert unable.wait(90) == 2, closed.said(unable)
+        row.injected()
+        assert "closed.commands" in closed.said(unable)
+        histories = [raw.history(closed, partition) for partition in range(PARTITIONS)]
+        claims = [record for history in histories for _, record in history if isinstance(record, Claim)]
+        assert not any(claim.process_id == unable.pid for claim in claims), f"{claims}\n{closed.outputs()}"
+        assert owner.poll() is None
+    finally:
+        closed.stop()
+        secured.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -129,6 +130,16 @@ class Broker:
     def resume(self) -> None:
         """Let it go on (SIGCONT)."""
         self._signal(signal.SIGCONT)
+
+    def fill_disk(self, file_bytes: int) -> None:
+        """Let no file of the running broker grow beyond a size, until it is started again: to it, the disk is full."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         """End it and delete its data."""

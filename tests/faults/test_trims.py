@@ -1,0 +1,118 @@
+"""Trims that the broker undoes, refuses or delays, and what comes too late for them (rows K3 K4 K7 K9)."""
+
+import shutil
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from kit import raw
+from kit.broker import Broker
+from kit.namespace import Namespace, kill
+from kit.proxy import Api, Do, Proxy, Rule
+from kit.row import Row
+from perdure_schemas.codec import encode_history
+from perdure_schemas.history import ClaimedRecord, CommitRecord, Forget, RunName
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
+
+Doors = Callable[[], Proxy]
+
+PARTITIONS = 4
+RETENTION = "2s"
+
+
+def test_a_start_that_moves_back_with_a_broker_that_dies_is_no_place_to_begin(bank: Namespace, broker: Broker, row: Row) -> None:
+    row.injects("K3", "broker killed within seconds of DeleteRecords, so that it forgets them; the store wiped")
+    transfers = 300
+    owner, load = bank.owner(retention=RETENTION), bank.load(transfers, 10)
+    bank.worker()
+    bank.until(lambda: all(bank.starts()), "a trim of every partition")
+    kill(owner)
+    before = bank.starts()
+    broker.kill()
+    broker.start()
+    row.injected(sum(after < start for after, start in zip(bank.starts(), before, strict=True)))
+    shutil.rmtree(bank.directory / "store")
+    bank.owner(retention=RETENTION)
+    bank.finish(load, transfers, 200)
+
+
+@pytest.mark.parametrize("point", ["log.append:120:stop", "trim.carried:6:stop", "trim.checkpoint:6:stop"])
+def test_a_zombie_that_slept_through_two_trims_changes_nothing(bank: Namespace, row: Row, point: str) -> None:
+    row.injects("K4", f"SIGSTOP at {point}, two trims by a successor, SIGCONT")
+    transfers, bank.session_ms = 300, 3_000
+    zombie = bank.owner("first", points=point, retention=RETENTION)
+    bank.worker()
+    load = bank.load(transfers, 10)
+    bank.until(lambda: len(bank.struck) > 0, "the stop")
+    row.injected()
+    successor = bank.owner("second", retention=RETENTION)
+    bank.until_leading(successor, PARTITIONS)
+    with row.fault(bank):
+        for _ in range(2):
+            before = bank.starts()
+            bank.until(lambda before=before: sum(map(int.__gt__, bank.starts(), before)) >= 2, "a trim")  # type: ignore[misc]
+    zombie.send_signal(signal.SIGCONT)
+    bank.until(lambda: "given up" in bank.said(zombie) or "cannot be used" in bank.said(zombie), "the zombie's retirement")
+    bank.finish(load, transfers, 200)
+    assert row.during > 0
+    assert not any("stopped" in bank.said(owner) for owner in (zombie, successor)), bank.outputs()
+
+
+def test_a_prefix_delete_that_is_never_answered_disturbs_nobody(door: Doors, bank: Namespace, row: Row) -> None:
+    row.injects("K9", "no DeleteRecords of the only owner is answered for 45 s")
+    proxy = door()
+    rule = proxy.add(Rule(Do.DROP, frozenset({Api.DELETE_RECORDS})))
+    owner = bank.owner(through=proxy, retention=RETENTION)
+    bank.worker()
+    load = bank.load(10_000, 10, per_second=5)
+    bank.until(lambda: rule.hits > 0, "a prefix delete")
+    with row.fault(bank):
+        time.sleep(45)
+    row.injected(rule.hits)
+    assert row.during > 45
+    assert bank.said(owner).count("leading with claim") == PARTITIONS, f"an owner lost its partitions\n{bank.outputs()}"
+    assert "stay for now" in bank.said(owner)
+    assert not any(bank.starts())
+    proxy.remove(rule)
+    bank.until(lambda: all(bank.starts()), "a trim of every partition", 150)
+    load.terminate()
+    bank.until(lambda: load.poll() is not None, "the load's end")
+    bank.check(bank.done())
+
+
+def test_a_forged_record_that_forgets_an_open_run_stops_its_partition(bank: Namespace, row: Row) -> None:
+    row.injects("K7", "Forget of an open account under the claim in force, by a plain producer")
+    owner, worker = bank.owner(), bank.worker()
+    load = bank.load(20, 10)
+    bank.until(lambda: load.poll() is not None, "the load's end")
+    kill(owner)
+    kill(worker)
+    for stricken in range(PARTITIONS):
+        records = [record for _, record in raw.history(bank, stricken)]
+        runs = {
+            transition.workflow_id: transition.run_id
+            for record in records
+            if isinstance(record, CommitRecord)
+            for transition in record.transitions
+            if transition.workflow_id.startswith("account-")
+        }
+        if runs:
+            break
+    last = records[-1]
+    assert isinstance(last, ClaimedRecord)
+    names = tuple(RunName(*run) for run in runs.items())
+    forged = Forget(last.claim_number, last.claim_id, last.sequence + 1, last.time_ms, last.released, names)
+    raw.append(bank, "history", stricken, [encode_history(forged)])
+    row.injected()
+    end = raw.ends(bank)[stricken]
+    for store in ("store", "fresh"):
+        owner = bank.owner(store)
+        bank.until(lambda: f"partition {stricken} stopped" in bank.said(owner), "the alarm", 60)  # noqa: B023
+        bank.until_leading(owner, PARTITIONS - 1)
+        assert "is forgotten while it is open" in bank.said(owner)
+        assert owner.poll() is None
+        kill(owner)
+    assert raw.ends(bank)[stricken] == end, "something was appended to a partition that has stopped"
