@@ -2,7 +2,7 @@
 
 PERDURE_FAILPOINTS and PERDURE_FAILPOINTS_LOG are read as `kit.failpoints` says; PERDURE_FAULTY_SESSION_MS shortens the session of members;
 PERDURE_FAULTY_LEADS lets their membership lie, as `kit.lying_membership` says;
-PERDURE_FAULTY_FILE_BYTES bounds the size of every file that this process writes (a full disk, as RLIMIT_FSIZE tells it).
+PERDURE_FAULTY_LIMITS bounds what this process may have, in the words of setrlimit: FSIZE=1048576,NOFILE=64,AS=3000000000.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ def main() -> None:
 
     names["open_log"] = faulty_log
     stores["RocksStores"] = lambda directory: FaultyStores(rocks(directory), points)
-    if file_bytes := int(os.environ.get("PERDURE_FAULTY_FILE_BYTES", "0")):
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    for limit in filter(None, os.environ.get("PERDURE_FAULTY_LIMITS", "").split(",")):
+        name, _, number = limit.partition("=")
+        if name == "FSIZE":
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing fails, as it does on a full disk
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (int(number), int(number)))
     app.main()
 
 
