@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,23 @@ from typing import Any
 import typer
 
 from perdure._telemetry.terminal import harmless
+from perdure_platform.cli.exits import ExitCode, fail
 from perdure_schemas.failure import Failure, TimeoutFailureInfo
 from perdure_schemas.payload import Payload
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document on one line."""
-    typer.echo(json.dumps(jsonable(value), ensure_ascii=False))
+    """Print one JSON document on one line, whatever others have put into it."""
+    try:
+        plain = jsonable(value)
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        fail(ExitCode.FAILED, "this value is nested too deeply to be shown as JSON")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character, which only an escape can say
+        text = json.dumps(plain, allow_nan=False)
+    typer.echo(text)
 
 
 def print_text(text: str, *, err: bool = False) -> None:
@@ -63,19 +74,24 @@ def jsonable(value: object) -> Any:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no word for it
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def payload_value(payload: Payload) -> Any:
-    """What a payload holds, if it is null or JSON; otherwise its encoding and its bytes in base64."""
+    """What a payload holds, if it is null or JSON that can be said again; otherwise its encoding and its bytes in base64."""
     encoding = payload.metadata.get("encoding", b"").decode("utf-8", "replace")
     if encoding == "binary/null":
         return None
     if encoding.startswith("json/"):
         try:
-            return json.loads(payload.data)
-        except ValueError:
+            value = json.loads(payload.data)
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError):  # no JSON, too deep, NaN, half a character
             pass
+        else:
+            return value
     return {"encoding": encoding, "base64": base64.b64encode(payload.data).decode()}
 
 

@@ -4,7 +4,17 @@ import pytest
 import typer
 
 from perdure_platform.cli.exits import ExitCode, fail
-from perdure_platform.cli.output import duration_text, failure_text, jsonable, print_fields, print_json, print_table, print_text, time_text
+from perdure_platform.cli.output import (
+    duration_text,
+    failure_text,
+    jsonable,
+    payloads_text,
+    print_fields,
+    print_json,
+    print_table,
+    print_text,
+    time_text,
+)
 from perdure_schemas.failure import ApplicationFailureInfo, Failure, TimeoutFailureInfo, TimeoutType
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.payload import Payload
@@ -89,3 +99,40 @@ def test_a_failure_that_another_chose_cannot_act_on_the_terminal_either(capsys: 
 def test_json_says_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"id": "\x1b[2J\u202e"})
     assert json.loads(capsys.readouterr().out) == {"id": "\x1b[2J\u202e"}
+
+
+ODD = {
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+    "deep maps": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "NaN": b"NaN",
+    "too large for a float": b"[1e400]",
+    "5,000 digits": b"9" * 5_000,
+    "half a character": b'"\\ud800"',
+    "no UTF-8": b'"\xff"',
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_payload_that_json_cannot_say_is_shown_as_its_bytes(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    payload = Payload(JSON, ODD[kind])
+    assert jsonable(payload)["encoding"] == "json/plain"
+    assert payloads_text([payload]).startswith('{"encoding": "json/plain"')
+    print_json([payload])
+    assert json.loads(capsys.readouterr().out) == [jsonable(payload)]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(float("nan"), "nan"), (-1e400, "-inf"), ("\ud800", "\ud800")])
+def test_a_value_that_json_has_no_word_for_is_shown_all_the_same(value: object, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"result": value})
+    out = capsys.readouterr().out
+    assert json.loads(out, parse_constant=pytest.fail) == {"result": shown}
+    assert out.isprintable() or out.isascii()
+
+
+def test_a_value_that_is_too_deep_to_be_shown_is_an_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    value: list[object] = []
+    for _ in range(2_000):
+        value = [value]
+    with pytest.raises(typer.Exit):
+        print_json({"result": value})
+    assert capsys.readouterr().err == "perdure: this value is nested too deeply to be shown as JSON\n"
