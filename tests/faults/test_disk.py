@@ -63,7 +63,7 @@ FAILURES = [
     "pwrite64:signal=KILL:when=90",
     "fdatasync:error=EIO:when=30..33",
     "pwrite64:error=EIO:when=90..93",
-    "pwrite64:error=ENOSPC:when=90..400",
+    "pwrite64:error=ENOSPC:when=90..130",
 ]
 
 

@@ -75,19 +75,22 @@ class Secured:
 
     def allow(self, grants: list[Grant]) -> None:
         """Put the table into the broker's access lists, each role's user being its principal."""
-        asked = self._admin().create_acls([binding for grant in grants for binding in _bindings(grant)])
+        admin = self._admin()
+        asked = admin.create_acls([binding for grant in grants for binding in _bindings(grant)])
         for made in asked.values():
             made.result(60)
 
     def forbid(self, grant: Grant) -> None:
         """Take a line of the table back."""
-        for deleted in self._admin().delete_acls([_filter(binding) for binding in _bindings(grant)]).values():
+        admin = self._admin()
+        for deleted in admin.delete_acls([_filter(binding) for binding in _bindings(grant)]).values():
             assert deleted.result(60), f"{grant} was not there"
 
     def scram(self, user: str, password: str | None) -> None:
         """Give a user a SCRAM password, or take it away."""
         information = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-        asked = self._admin().alter_user_scram_credentials(
+        admin = self._admin()
+        asked = admin.alter_user_scram_credentials(
             [
                 UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512)
                 if password is None
@@ -98,7 +101,7 @@ class Secured:
             made.result(60)
 
     def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.broker.bootstrap})  # what it was asked dies with it
+        return AdminClient({"bootstrap.servers": self.broker.bootstrap})  # to be held until it has answered
 
     def url(
         self,
