@@ -30,6 +30,9 @@ PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noq
 
 _CONNECTING = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._SSL})  # noqa: SLF001
 
+_CUT_OFF = tuple(KafkaError(code).str() for code in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._DESTROY))  # noqa: SLF001
+"""Where one of these stands in the text of a failed authentication, its connection broke: a restarting broker is no wrong password."""
+
 _UNAUTHORIZED = frozenset(
     {
         KafkaError._AUTHENTICATION,  # noqa: SLF001
@@ -74,7 +77,7 @@ def log_error(error: KafkaError | KafkaException, what: str) -> LogError:
     reason: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
     code = reason.code()
     message = f"{what}: {reason.str()} ({reason.name()})"
-    if code in _UNAUTHORIZED:
+    if code in _UNAUTHORIZED and not _is_cut_off(reason):
         return LogUnauthorized(f"{message}; check the credentials in the address of the log and the permissions of its user")
     if code in _NOT_FOUND:
         return TopicNotFound(message)
@@ -87,6 +90,10 @@ def log_error(error: KafkaError | KafkaException, what: str) -> LogError:
     if code == KafkaError._QUEUE_FULL:  # noqa: SLF001
         return LogBusy(message)
     return LogUnavailable(message)
+
+
+def _is_cut_off(error: KafkaError) -> bool:
+    return error.code() == KafkaError._AUTHENTICATION and any(text in error.str() for text in _CUT_OFF)  # noqa: SLF001
 
 
 class Trouble:
@@ -107,7 +114,7 @@ class Trouble:
         if isinstance(found, LogUnauthorized):
             self._unauthorized = found
             self._unauthorized_at = time.monotonic()
-        elif error.code() in _CONNECTING:
+        elif error.code() in _CONNECTING or _is_cut_off(error):
             self._unconnected = error.str()
             self._unconnected_at = time.monotonic()
         elif isinstance(found, TopicNotFound):
