@@ -168,6 +168,9 @@ class _Membership:
         found = self._points("member.poll", lambda: self._membership.poll())
         return frozenset() if found is _NOTHING else found
 
+    def show(self, positions: Mapping[int, int]) -> None:
+        self._membership.show(positions)
+
     def leave(self) -> None:
         self._membership.leave()
 

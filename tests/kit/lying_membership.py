@@ -9,6 +9,7 @@ turn, a second each); `rejoins` (no lie, but this member leaves its group, and j
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from perdure._log.port import Log, Membership
@@ -62,6 +63,9 @@ class LyingMembership:
         if self._lie == "flaps" and int((now - self._began) / _FLAP_S) % 2:
             return frozenset()
         return self._everything
+
+    def show(self, positions: Mapping[int, int]) -> None:
+        self._membership.show(positions)
 
     def leave(self) -> None:
         self._membership.leave()

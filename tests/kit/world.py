@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -169,6 +169,9 @@ class SaidMembership:
         said = self._world.said
         assert said is not None
         return frozenset(partition for partition, names in said.items() if self._name in names)
+
+    def show(self, positions: Mapping[int, int]) -> None:
+        pass
 
     def leave(self) -> None:
         pass

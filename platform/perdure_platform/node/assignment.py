@@ -18,7 +18,7 @@ from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
 from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
 from perdure_platform.node.meter import PartitionMeter
-from perdure_platform.node.topics import TaskTopics, TopicsUnsafe
+from perdure_platform.node.topics import NamespaceNotFound, TaskTopics, TopicsUnsafe
 from perdure_platform.partition.apply import Applier
 from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Claiming, Identity
@@ -40,7 +40,8 @@ from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
 
-BOUNDS_TIMEOUT_MS = 5_000
+BOUNDS_TIMEOUT_MS = 2_000
+"""Twice this is waited in the loop: less than a session."""
 
 
 class Stage(Enum):
@@ -166,7 +167,7 @@ class AssignedPartition:
             self._search = search  # the next place is tried
         except StoreDamaged as damage:
             self._set_store_aside(str(damage))
-        except (LogUnavailable, TopicsUnsafe) as error:
+        except (LogUnavailable, TopicsUnsafe, NamespaceNotFound) as error:  # a broker that starts may lack a topic for a moment
             logger.warning("partition %d: %s; trying again", self.topics.partition, error, extra=self._extra())
             self._retire()
         except PerdureError as error:

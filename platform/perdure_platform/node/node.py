@@ -16,6 +16,9 @@ from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
 
+SHOW_POSITIONS_MS = 5_000
+"""Between two times at which the group is told how far its partitions have come."""
+
 
 class Node:
     """Runs partitions until told to stop. `turn` is one round of the loop; `described` is what `describe_namespace` gave."""
@@ -33,6 +36,7 @@ class Node:
         self._paused: set[TopicPartition] = set()
         self._reassign = False
         self._is_told_who_leads = True
+        self._show_at_ms = around.monotonic_ms() + SHOW_POSITIONS_MS
         self._progress = ProgressWatch(around.log, around.monotonic_ms)
 
     @property
@@ -52,6 +56,7 @@ class Node:
             assigned.turn(records.get((self._history, partition), ()), records.get((self._commands, partition), ()))
         self._around.lanes.push()
         self._close_settled()
+        self._show_positions()
 
     def close(self, handover_ms: int) -> None:
         """Stop taking commands, let what is in flight settle for at most `handover_ms`, and leave."""
@@ -125,6 +130,14 @@ class Node:
             if partition in self._leaving:
                 positions.pop((self._commands, partition), None)
         return positions
+
+    def _show_positions(self) -> None:
+        """For ordinary tools; owners go by the log alone (design.md 3.5)."""
+        now_ms = self._around.monotonic_ms()
+        if now_ms >= self._show_at_ms:
+            self._show_at_ms = now_ms + SHOW_POSITIONS_MS
+            owners = {partition: assigned.owner for partition, assigned in self._assigned.items() if assigned.owner is not None}
+            self._membership.show({partition: owner.settled_to for partition, owner in owners.items()})
 
     def _watch_progress(self) -> None:
         def read() -> dict[TopicPartition, int]:

@@ -433,6 +433,11 @@ class PartitionOwner:
         )
 
     @property
+    def settled_to(self) -> int:
+        """The first command that the log does not say to be settled yet."""
+        return self._applier.positions.watermark + 1
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing is in flight and every effect is acknowledged."""
         return not self.confirmer.in_flight and self._releaser.is_settled and not self._cautious.is_trying
@@ -453,7 +458,7 @@ class PartitionOwner:
             return 1
         if self._cautious.has_more:
             return CAUTIOUS_LOOK_MS
-        until_due_ms = self._due.next_ms() - self._clock.now_ms()
+        until_due_ms = self._due.next_ms() - self._clock.now_ms() if not self._is_leaving else ASK_AGAIN_MS  # nothing is taken up any more
         patience_ms = ASK_AGAIN_MS if self._barrier.questions else self._limits.idle_position_ms
         return max(0, min(until_due_ms, patience_ms))
 

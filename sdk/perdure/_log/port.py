@@ -143,6 +143,12 @@ class Membership(Protocol):
         Must be called at least once a second or so: a member that does not call loses them. Raises LogUnavailable while nobody can say.
         """
 
+    def show(self, positions: Mapping[int, int]) -> None:
+        """Let ordinary tools see how far what this member leads has come (and so its lag), where the medium has such tools.
+
+        Nothing reads it back, and nothing is awaited; partitions no longer held are ignored.
+        """
+
     def leave(self) -> None:
         """Give everything up at once, so that others take over without waiting for a timeout."""
 

@@ -193,6 +193,15 @@ class KafkaMembership:
             raise LogUnavailable(f"{self._member.url}: the group that leads {self._member.topic} has not been heard of for a session")
         return frozenset(self._partitions)
 
+    def show(self, positions: Mapping[int, int]) -> None:
+        """See Membership: committed offsets, which every tool for consumer groups knows."""
+        held = [TopicPartition(self._member.topic, p, offset) for p, offset in positions.items() if p in self._partitions]
+        if held and not self._left:
+            try:
+                self._member.client.commit(offsets=held, asynchronous=True)
+            except KafkaException as error:
+                logger.debug("%s: positions on %s were not shown: %s", self._member.url, self._member.topic, error)
+
     def leave(self) -> None:
         """See Membership."""
         if not self._left:

@@ -157,6 +157,9 @@ class SqliteMembership:
             raise LogClosed("this member has left its group")
         return frozenset(self._member.beat())
 
+    def show(self, positions: Mapping[int, int]) -> None:
+        """See Membership: there are no such tools."""
+
     def leave(self) -> None:
         """See Membership."""
         if not self._left:
