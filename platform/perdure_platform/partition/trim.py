@@ -25,6 +25,7 @@ from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store import keys
 from perdure_platform.store.tables import StoredCheckpoint, StoredTransition, Tables
 from perdure_schemas.history import AppliedOffset, CarriedTransition, Caution, Mark, SettledRequest
+from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
@@ -150,7 +151,7 @@ class Trimmer:
             before_ms = now_ms - self._limits.retention_ms
             kept: list[tuple[int, RunState]] = []
             forgotten: list[RunState] = []
-            for count, (offset, run) in enumerate(self._runs_before(start), 1):
+            for count, (offset, run) in enumerate(self._runs_before(start, before_ms), 1):
                 if run.is_open or run.close_time_ms > before_ms:
                     kept.append((offset, run))
                 else:
@@ -180,11 +181,19 @@ class Trimmer:
         old = [c for c in self._tables.checkpoints() if c.time_ms <= now_ms - self._limits.retention_ms]
         return old[-1] if old and old[-1].offset > start and self._applier.last_droppable_offset >= start else None
 
-    def _runs_before(self, start: StoredCheckpoint) -> Iterator[tuple[int, RunState]]:
-        """The runs that have rows from before `start`, each with the offset at which it began."""
-        for _, row in self._tables.summaries(keys.visibility(start.time_ms, "", "")):
+    def _runs_before(self, start: StoredCheckpoint, before_ms: int) -> Iterator[tuple[int, RunState]]:
+        """The runs that have rows from before `start`, oldest first, each with the offset at which it began; and of those that began before
+        it all that closed before `before_ms`, wherever their rows are.
+
+        So of the runs of one id none is forgotten before an older one, which was carried to behind `start`: whoever begins to read there
+        would take that for the id's current run, and could not know better.
+        """
+        for row in self._tables.summaries_back():
+            if row.start_time_ms > start.time_ms:
+                return
             rows = self._tables.run_rows(row.workflow_id, row.run_id)
-            if rows and keys.offset_of_run_record(rows[0]) < start.offset:
+            is_past = row.status is not WorkflowStatus.RUNNING and row.close_time_ms <= before_ms
+            if rows and (is_past or keys.offset_of_run_record(rows[0]) < start.offset):
                 run = self._runs.load(row.workflow_id, row.run_id)
                 assert run is not None
                 yield next(self._tables.transitions(row.workflow_id, row.run_id)).offset, run

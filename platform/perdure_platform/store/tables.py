@@ -167,6 +167,11 @@ class Tables:
         for key, value in self.store.scan(keys.VISIBILITY, start):
             yield key, _read(_SUMMARY, value, key)
 
+    def summaries_back(self) -> Iterator[RunSummary]:
+        """Runs by start time, oldest first."""
+        for key, value in self.store.scan_back(keys.VISIBILITY):
+            yield _read(_SUMMARY, value, key)
+
     def open_runs(self) -> int:
         """How many runs are open. Reads every summary: for operators, not for every turn."""
         return sum(summary.status is WorkflowStatus.RUNNING for _, summary in self.summaries())

@@ -7,13 +7,16 @@ from dataclasses import replace
 import pytest
 
 from kit.slow_medium import Fate
-from kit.world import FIRST, LIMITS, NAMESPACE, SECOND, World, history_of, open_account, transfer
+from kit.world import FIRST, LIMITS, NAMESPACE, SECOND, World, history_of, open_account, plain, transfer
 from perdure_platform.node.assignment import Stage
+from perdure_platform.ops.verify import fold_partition
 from perdure_platform.partition import trim
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.state import RunState
-from perdure_platform.store.tables import Tables
+from perdure_platform.store.memory import MemoryStores
+from perdure_platform.store.tables import Tables, digest
 from perdure_schemas import codec, history
+from perdure_schemas.commands import SignalWorkflow, StartWorkflow
 from perdure_schemas.history import Checkpoint, Claim, CommitRecord, Forget, RunName
 
 TRIMS = replace(LIMITS, retention_ms=1_000, checkpoint_interval_ms=200)
@@ -260,3 +263,27 @@ def test_a_reader_begins_at_no_checkpoint_that_is_dead_where_the_start_has_moved
     world.ask("transfer-again", transfer("account-3", "account-0", 3))
     world.run_until_done()
     world.check()
+
+
+def test_of_the_runs_of_one_id_the_last_is_forgotten_last_so_that_every_start_gives_the_same_rows() -> None:
+    """A long run that was carried is followed by a short one: once both are past their retention, neither hides the other."""
+    world = World(partitions=1, limits=TRIMS)
+    for account in ("account-0", "account-3"):
+        world.ask(account, open_account())
+    world.ask("brief-0", StartWorkflow("SimBrief", "sim", ()))
+    world.start()
+    starts = {0}
+    for number in range(24):
+        world.ask(f"transfer-{number}", transfer("account-0", "account-3", 2))
+        if number == 10:
+            world.ask("brief-0", SignalWorkflow("move", input=plain(1)))
+            world.ask("brief-0", StartWorkflow("SimNote", "sim", ()), after_ms=100)
+        for _ in range(10):
+            world.step()
+            start, _ = world.medium.bounds(*history_of(0))
+            if start not in starts:
+                starts.add(start)
+                store = world.stores[FIRST].stores[0].opened()
+                folded = fold_partition(world.log, NAMESPACE, 0, MemoryStores(), Tables(store).positions().next_offset)
+                assert folded.digest == digest(store), f"rows that are folded from offset {start} are others"
+    assert len(starts) > 5
