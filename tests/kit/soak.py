@@ -237,7 +237,7 @@ class Soak:
         self.until(time.monotonic() + HEAL_S)
         load = self.processes.pop("load")
         load.terminate()
-        self.namespace.until(lambda: load.poll() is not None, "the end of what had begun", 60)
+        self.namespace.until(lambda: load.poll() is not None, "the end of what had begun", 240)
         (last,) = [line for line in self.namespace.said(load).splitlines() if line.startswith("last ")]
         count = int(last.split()[1])
         missing = set(range(count)) - self.namespace.done_numbers()
