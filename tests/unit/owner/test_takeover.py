@@ -6,6 +6,7 @@ from typing import Any
 
 from kit.slow_medium import Fate
 from kit.world import FIRST, SECOND, STEP_MS, Process, World, history_of, open_account, plain
+from perdure._log.errors import LogUnavailable
 from perdure._log.memory.medium import Append
 from perdure._log.port import Record
 from perdure_platform.node.assignment import Stage
@@ -122,3 +123,45 @@ def skips(process: Process, offset: int) -> None:
         return records
 
     consumer._inner.poll = without
+
+
+class Untold:
+    """A membership that nobody can ask."""
+
+    def poll(self) -> frozenset[int]:
+        raise LogUnavailable("the coordinator is away")
+
+    def leave(self) -> None:
+        pass
+
+
+def test_who_cannot_ask_who_leads_goes_on_leading() -> None:
+    """B5: leadership lives in the log."""
+    world, _ = led_twice()
+    assert world.said is not None
+    world.said[0] = {FIRST}
+    first = world.processes[FIRST]
+    first.node._membership = Untold()
+    deposit(world, 0)
+    world.run_until_done()
+    assert stage(first) is Stage.LEADING
+    world.check()
+
+
+def test_who_cannot_ask_who_leads_claims_nothing() -> None:
+    """B5: who has lost a partition meanwhile waits until it is told that it is to lead."""
+    world, second = led_twice()
+    first = world.processes[FIRST]
+    told, first.node._membership = first.node._membership, Untold()
+    deposit(world, 0)
+    world.run_until_done()
+    steps(world, 200)
+    assert stage(first) is Stage.WAITING
+    assert stage(second) is Stage.LEADING
+    first.node._membership = told
+    assert world.said is not None
+    world.said[0] = {FIRST}
+    steps(world, 200)
+    assert stage(first) is Stage.LEADING
+    world.run_until_done()
+    world.check()

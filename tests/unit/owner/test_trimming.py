@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -287,3 +289,32 @@ def test_of_the_runs_of_one_id_the_last_is_forgotten_last_so_that_every_start_gi
                 folded = fold_partition(world.log, NAMESPACE, 0, MemoryStores(), Tables(store).positions().next_offset)
                 assert folded.digest == digest(store), f"rows that are folded from offset {start} are others"
     assert len(starts) > 5
+
+
+def test_nothing_waits_for_a_prefix_that_is_not_deleted() -> None:
+    """K9: the broker does not answer, and the owner works and trims on; what was to be deleted goes later."""
+    world = World(partitions=1, limits=TRIMS)
+    asked: list[tuple[Callable[[], None], Future[None]]] = []
+
+    def never(call: Callable[[], None]) -> Future[None]:
+        asked.append((call, Future()))
+        return asked[-1][1]
+
+    process = world.start()
+    process.node._around = replace(process.node._around, aside=never)
+    for account in ("account-0", "account-3"):
+        world.ask(account, open_account())
+    for number in range(12):
+        world.ask(f"transfer-{number}", transfer("account-0", "account-3", 2))
+        steps(world, 10)
+    world.run_until_done()
+    assert len(asked) == 1, "a deletion was asked for again before the first one was answered"
+    assert kinds(world).count("Checkpoint") > 2
+    assert world.medium.bounds(*history_of(0))[0] == 0
+    call, deletion = asked[0]
+    call()
+    deletion.set_result(None)
+    steps(world, 10)
+    assert world.medium.bounds(*history_of(0))[0] > 0
+    assert len(asked) == 2, "what has been trimmed meanwhile was not asked for"
+    world.check()
