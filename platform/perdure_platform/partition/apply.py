@@ -110,7 +110,7 @@ class Applier:
                 case Claim() | PositionRecord() | Strike():
                     pass  # positions are all that they are
             self._settle(batch)
-        if any(one.verdict is Verdict.LIVE for one in judged):
+        if judged:  # dead ones move the place too: rows that depend on how records were batched could not be compared
             if self._next_expiry_ms < self.positions.time_ms:
                 self._expire(batch)
             batch[keys.POSITIONS] = tables.encode_positions(self.positions)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from kit.slow_medium import Fate
-from kit.world import FIRST, SECOND, STEP_MS, Process, World, history_of, open_account, plain
+from kit.world import FIRST, NAMESPACE, SECOND, STEP_MS, Process, World, history_of, open_account, plain
 from perdure._log.errors import LogUnavailable
 from perdure._log.memory.medium import Append
 from perdure._log.port import Record
 from perdure_platform.node.assignment import Stage
+from perdure_platform.ops.verify import fold_partition
+from perdure_platform.store.memory import MemoryStores
+from perdure_platform.store.tables import digest
 from perdure_schemas import codec
 from perdure_schemas.commands import SignalWorkflow
 from perdure_schemas.history import Claim, CommitRecord
@@ -165,3 +168,23 @@ def test_who_cannot_ask_who_leads_claims_nothing() -> None:
     assert stage(first) is Stage.LEADING
     world.run_until_done()
     world.check()
+
+
+def test_an_owner_whose_last_record_is_dead_has_what_a_fold_to_there_gives() -> None:
+    """C5: a late record of the owner before was the newest when the digest was taken, and the owner's rows were said to differ."""
+    world, _ = led_twice()
+    assert world.said is not None
+    world.said[0] = {FIRST}
+    world.run_until_done()
+    topic, partition = history_of(0)
+    _, end = world.medium.bounds(topic, partition)
+    (newest,) = world.medium.read(topic, partition, end - 1, 1)
+    world.medium.append(topic, partition, newest.key, newest.value)
+    world.processes[FIRST].node.turn(0)
+    owner = world.processes[FIRST].node.partitions[0].owner
+    assert owner is not None
+    described = owner.describe(digest(world.stores[FIRST].stores[0].opened()))
+    assert described.digest_offset == end
+    folded = fold_partition(world.log, NAMESPACE, 0, MemoryStores(), described.digest_offset + 1)
+    assert folded.dead == {"copy": 1}
+    assert folded.digest == described.digest
