@@ -12,6 +12,7 @@ from perdure._log.port import Consumer, Membership, Record, TopicPartition
 from perdure._log.progress import ProgressWatch
 from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
 from perdure_platform.node.topics import partition_topics
+from perdure_platform.store.port import StoreUnavailable
 from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
@@ -188,6 +189,12 @@ class Node:
         return [(partition, a.failure) for partition, a in self._assigned.items() if a.stage is Stage.STOPPED and a.failure is not None]
 
     def failure(self) -> Exception | None:
-        """Why this process is of no use: each of its partitions has stopped for good. While one works, the process goes on (P9)."""
+        """Why this process has to end; while one of its partitions works, it does not (P9).
+
+        Unless what stopped one is no matter of the partition but of this machine: as long as this process holds it, nobody leads it.
+        """
         stopped = self.stopped()
+        for _, failure in stopped:
+            if isinstance(failure, StoreUnavailable):
+                return failure
         return stopped[0][1] if stopped and len(stopped) == len(self._assigned) else None
