@@ -30,8 +30,10 @@ class Api(IntEnum):
     HEARTBEAT = 12
     LEAVE_GROUP = 13
     SYNC_GROUP = 14
+    SASL_HANDSHAKE = 17
     DELETE_RECORDS = 21
     INIT_PRODUCER_ID = 22
+    SASL_AUTHENTICATE = 36
     CONSUMER_GROUP_HEARTBEAT = 68
 
 
@@ -136,6 +138,10 @@ class Proxy:
         """Close every connection and refuse new ones until `heal`: the network is gone."""
         self._is_cut = True
         self._call(self._close_all)
+
+    def let_in(self) -> None:
+        """Refuse no connections any more; rules stay."""
+        self._is_cut = False
 
     def black_hole(self) -> None:
         """Take everything and pass nothing on, in either direction, until `heal`: half-open connections."""

@@ -1,6 +1,7 @@
 """A broker that knows who asks: TLS with a certificate of its own, passwords, and access lists as the product's table says.
 
-Two more doors have certificates that must not be believed: one for another host, and one that has expired.
+Two more doors have certificates that must not be believed: one for another host, and one that has expired. The last one has passwords
+and no TLS, so that a proxy before it knows what it cuts.
 """
 
 from __future__ import annotations
@@ -9,15 +10,10 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from confluent_kafka.admin import (
-    AdminClient,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialDeletion,
-    UserScramCredentialUpsertion,
-)
+from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.admin._scram import ScramCredentialInfo, ScramMechanism, UserScramCredentialDeletion, UserScramCredentialUpsertion
 
 from kit.broker import Broker
 from perdure_platform.ops.acls import Grant, Role
@@ -25,7 +21,7 @@ from perdure_platform.ops.acls import Grant, Role
 USERS = [role.value for role in Role]
 CERTIFICATES = {"broker": ("IP:127.0.0.1", 2), "elsewhere": ("DNS:elsewhere.example", 2), "expired": ("IP:127.0.0.1", -1)}
 """Of each door: for whom it is, and for how many days from now."""
-AGAIN_MS = 3_000
+AGAIN_MS = 10_000
 """So often a connection has to show its password again."""
 OPERATIONS = {
     "Read": AclOperation.READ,
@@ -43,24 +39,31 @@ class Secured:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.passwords = {user: f"s3cret-{secrets.token_hex(8)}" for user in USERS}
-        self.broker = Broker(doors=len(CERTIFICATES))
-        self.doors = {name: f"127.0.0.1:{door}" for name, (door, _) in zip(CERTIFICATES, self.broker.doors, strict=True)}
+        self.broker = Broker(doors=len(CERTIFICATES) + 1)
+        self.doors = {name: f"127.0.0.1:{door}" for name, (door, _) in zip(CERTIFICATES, self.broker.doors, strict=False)}
+        self.proxied = self.broker.doors[-1]
+        """Where the broker listens for a proxy, and where its clients are told to come."""
         self.authorities = {name: self._certificate(name, *about) for name, about in CERTIFICATES.items()}
         users = " ".join(f'user_{user}="{password}"' for user, password in self.passwords.items())
         names = {f"DOOR{number}": name for number, name in enumerate(CERTIFICATES)}
+        last = f"DOOR{len(CERTIFICATES)}"
         self.broker.settings |= {
             "listener.security.protocol.map": ",".join(
-                ["CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT", *(f"{door}:SASL_SSL" for door in names)]
+                ["CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT", *(f"{door}:SASL_SSL" for door in names), f"{last}:SASL_PLAINTEXT"]
             ),
             "advertised.listeners": ",".join(
-                [f"PLAINTEXT://{self.broker.bootstrap}", *(f"{door}://{self.doors[name]}" for door, name in names.items())]
+                [
+                    f"PLAINTEXT://{self.broker.bootstrap}",
+                    *(f"{door}://{self.doors[name]}" for door, name in names.items()),
+                    f"{last}://127.0.0.1:{self.proxied[1]}",
+                ]
             ),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
             "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
             "connections.max.reauth.ms": str(AGAIN_MS),
         }
-        for door, name in names.items():
+        for door in (*names, last):
             self.broker.settings |= {
                 f"listener.name.{door.lower()}.plain.sasl.jaas.config": (
                     f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
@@ -68,6 +71,9 @@ class Secured:
                 f"listener.name.{door.lower()}.scram-sha-512.sasl.jaas.config": (
                     "org.apache.kafka.common.security.scram.ScramLoginModule required;"
                 ),
+            }
+        for door, name in names.items():
+            self.broker.settings |= {
                 f"listener.name.{door.lower()}.ssl.keystore.type": "PEM",
                 f"listener.name.{door.lower()}.ssl.keystore.location": str(directory / f"{name}.pem"),
             }

@@ -26,6 +26,7 @@ from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.tokens import read_tokens
 from perdure_platform.store.rocks import RocksStores
+from perdure_schemas.errors import PerdureError
 from perdure_schemas.topics import commands_topic, owners_group
 
 logger = logging.getLogger("perdure.owner")
@@ -94,7 +95,7 @@ class EmbeddedOwner:
                     self._loop(Path(directory))
         except Exception as error:
             self.failure = error
-            logger.error("owner of namespace %r failed: %s", self._namespace, error, exc_info=True)
+            logger.error("owner of namespace %r failed: %s", self._namespace, error, exc_info=not isinstance(error, PerdureError))
         finally:
             self._ready.set()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamaged
+from perdure._log.errors import LogUnauthorized, LogUnavailable, OffsetOutOfRange, PartitionDamaged
 from perdure._log.port import Consumer, Membership, Record, TopicPartition
 from perdure._log.progress import ProgressWatch
 from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
@@ -195,6 +195,6 @@ class Node:
         """
         stopped = self.stopped()
         for _, failure in stopped:
-            if isinstance(failure, StoreUnavailable):
+            if isinstance(failure, StoreUnavailable | LogUnauthorized):
                 return failure
         return stopped[0][1] if stopped and len(stopped) == len(self._assigned) else None

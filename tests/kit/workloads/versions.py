@@ -90,11 +90,11 @@ class Fanned:
     @workflow.run
     async def run(self) -> list[str]:
         await asyncio.gather(*(call(word) for word in WORDS))
-        waiting = {asyncio.ensure_future(self._one(word)) for word in WORDS}
+        waiting: list[asyncio.Future[None]] = [asyncio.ensure_future(self._one(word)) for word in WORDS]
         while waiting:
             _, waiting = await workflow.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        async for task in self._as_they_come():
-            self.done.append(task)
+        for task in workflow.as_completed([asyncio.ensure_future(self._called(word)) for word in WORDS]):
+            self.done.append(await task)
         await workflow.wait_condition(lambda: self.is_told)
         return self.done
 
@@ -102,9 +102,8 @@ class Fanned:
         await workflow.sleep(0.01)
         self.done.append(await call(word))
 
-    async def _as_they_come(self):  # type: ignore[no-untyped-def]
-        for task in workflow.as_completed([asyncio.ensure_future(call(word)) for word in WORDS]):
-            yield await task
+    async def _called(self, word: str) -> str:
+        return await call(word)
 
     @workflow.signal
     def go(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from typing import Any
 
 from kit.slow_medium import Fate
@@ -133,6 +135,9 @@ class Untold:
 
     def poll(self) -> frozenset[int]:
         raise LogUnavailable("the coordinator is away")
+
+    def show(self, positions: Mapping[int, int]) -> None:
+        pass
 
     def leave(self) -> None:
         pass
