@@ -124,7 +124,7 @@ async def test_details_of_a_termination_reach_who_waits(client: Client, owner: S
 async def test_a_wait_for_a_result_ends_at_the_deadline_that_it_was_given(client: Client, owner: ScriptedOwner) -> None:
     with pytest.raises(RPCTimeoutOrCancelledError, match="wait for workflow 'wf-1'"):
         await client.get_workflow_handle("wf-1").result(rpc_timeout=timedelta(milliseconds=100))
-    assert len(owner.received(AwaitWorkflow)) > 1
+    assert len(owner.requests(AwaitWorkflow)) > 1
 
 
 async def test_a_result_of_nobody_is_not_waited_for(client: Client, owner: ScriptedOwner) -> None:

@@ -89,7 +89,7 @@ async def test_a_call_that_only_reads_times_out_without_a_doubt(client: Client, 
     with pytest.raises(RPCTimeoutOrCancelledError) as caught:
         await client.get_workflow_handle("wf-1").describe(rpc_timeout=SHORT)
     assert not isinstance(caught.value, OutcomeUnknownError)
-    assert len(owner.received(DescribeWorkflow)) > 1
+    assert len(owner.requests(DescribeWorkflow)) > 1
 
 
 async def test_an_owner_that_is_not_ready_is_asked_again(client: Client, owner: ScriptedOwner) -> None:
