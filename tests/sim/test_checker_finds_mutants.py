@@ -20,9 +20,13 @@ FOUND: dict[str, tuple[int, set[str]]] = {
     "any_result": (20, {"I5"}),
     "applied_off": (17, {"I4", "I12"}),
     "applied_per_run": (34, {"I6"}),
+    "carried_as_one": (1, {"I5", "I6", "I11"}),
+    "carried_confirmed": (1, {"I6"}),
     "carried_current": (39, {"I8"}),
+    "carried_timeless": (1, {"I6"}),
     "carry_noop": (0, {"I4"}),
     "ckpt_no_applied": (0, {"I6"}),
+    "ckpt_no_marks": (1, {"I6"}),
     "ckpt_no_reqs": (0, {"I4", "I6"}),
     "claim_by_owner": (107, {"I2", "I17"}),
     "claim_first": (2, {"I1", "I9"}),
@@ -33,12 +37,18 @@ FOUND: dict[str, tuple[int, set[str]]] = {
     "delete_unconfirmed": (33, {"I2"}),
     "effects_gaps": (18, {"I4"}),
     "effects_no_fifo": (18, {"I4"}),
+    "effects_on_ack": (1, {"I4"}),
+    "effects_reversed": (0, {"I4"}),
+    "evicted_in_flight": (2, {"I8"}),
+    "forgets_open": (0, {"I6"}),
+    "goes_on_after_claim": (3, {"I1", "I9", "I15"}),
     "late_reader_jumps": (39, {"I2", "I17"}),
     "marks_every": (0, {"I15"}),
     "marks_off": (0, {"I4"}),
     "no_barrier": (85, {"I9"}),
     "no_drain": (0, {"I11"}),
     "no_seq": (0, {"I2", "I17"}),
+    "nothing_released_again": (1, {"I10"}),
     "park_reissue": (9, {"I4", "I10", "I12"}),
     "refusal_no_record": (0, {"I1", "I4"}),
     "refusal_unordered": (0, {"I4"}),
@@ -46,9 +56,12 @@ FOUND: dict[str, tuple[int, set[str]]] = {
     "refusals_one_last": (17, {"I4"}),
     "release_early": (12, {"I9"}),
     "released_on_send": (102, {"I10"}),
+    "seq_rises": (0, {"I2", "I17"}),
     "start_anywhere": (0, {"I4"}),
+    "start_at_claim": (1, {"I3", "I4", "I6", "I10"}),
     "trim_unreleased": (8, {"I15"}),
     "wm_every": (0, {"I12"}),
+    "written_on_append": (6, {"I2", "I17"}),
 }
 """A seed whose schedule shows it, and the invariants of which one was broken there; other seeds are tried if that one no longer does."""
 
@@ -56,9 +69,44 @@ NOT_IN_THE_LOG = {
     "alarm": "its owners stop where they need not, and what they leave behind is right",
     "claim_waits": "its owner waits for ever, and leaves nothing wrong behind",
     "barrier_before_turn": "its answers are ahead of the log by the records of one turn, mostly for less than a tick of the log's clock",
+    "trimmed_claim_stops": "its readers stop where they need not, as those of alarm",
+    "goes_on_after_hole": "its owner waits for ever for what will not come, and leaves nothing wrong behind",
+    "offset_in_second_batch": "its store is wrong, its partition stops at the next fold, and the log is right",
+    "copy_retires": "its owners claim more often than they need",
+    "ready_set": "each replay in the same process does the same again, and one in another leaves the run blocked",
+    "barrier_before_command": "its answers are old, and no record says at what time they left",
+    "grant_without_nonce": "the workers of the schedules ask for no grants",
+    "offset_after_run": "the workers of the schedules commit no offsets",
+    "strike_not_awaited": "no code of the schedules ends its owner",
+    "strikes_at_once": "no code of the schedules ends its owner",
 }
 
-OF_TRIMMING = {"ckpt_no_applied", "delete_unconfirmed", "trim_unreleased"}
+NOT_MET = {
+    "claim_ignored": "a late record of a superseded claim whose sequence fits",
+    "group_offsets": "an owner that has read a command, dies before its record lands, and is not asked again",
+    "reply_early": "a reply whose record is lost, and a client that does not ask again",
+    "marks_not_skipped": "a copy of the highest command of a half-appended turn",
+    "timers_early": "a turn within the last five milliseconds before a timer is due",
+    "clock_restarts": "a clock of the log that was set back",
+    "start_first": "a start that has moved back to a dead checkpoint",
+    "count_ignored": "a history that was restored without a part",
+    "unknown_skipped": "a record of a newer build",
+    "forget_unchecked": "a record that forgets an open run",
+}
+"""What these leave in the log is wrong, but only where something happens that schedules bring about rarely, or never."""
+
+OF_TRIMMING = {
+    "carried_as_one",
+    "carried_confirmed",
+    "carried_timeless",
+    "ckpt_no_applied",
+    "ckpt_no_marks",
+    "delete_unconfirmed",
+    "forgets_open",
+    "seq_rises",
+    "start_at_claim",
+    "trim_unreleased",
+}
 
 
 def run_unwatched(schedule: Schedule) -> bool:
@@ -99,5 +147,4 @@ def test_a_misreading_shows_in_the_log_that_it_leaves(name: str, monkeypatch: py
 
 
 def test_every_mutant_is_found_or_it_is_said_why_not() -> None:
-    assert FOUND.keys() | NOT_IN_THE_LOG.keys() == MUTANTS.keys()
-    assert not FOUND.keys() & NOT_IN_THE_LOG.keys()
+    assert sorted([*FOUND, *NOT_IN_THE_LOG, *NOT_MET]) == sorted(MUTANTS)
