@@ -193,7 +193,7 @@ KILLERS: dict[str, Killer] = {
     "carried_as_one": Failures("trimmed"),
     "carried_timeless": Failures("trimmed"),
     "ckpt_no_reqs": Schedules(0),
-    "ckpt_no_applied": Schedules(2, trims=True),
+    "ckpt_no_applied": Schedules(1, trims=True),
     "ckpt_no_marks": Schedules(1, trims=True),
     "trim_unreleased": Schedules(8, trims=True),
     "delete_unconfirmed": Schedules(33, trims=True),
