@@ -59,6 +59,10 @@ class Node:
         self._close_settled()
         self._show_positions()
 
+    def wait_ms(self) -> int:
+        """How long the loop may sleep if nothing comes."""
+        return min((assigned.wait_ms() for _, assigned in self._all()), default=200)
+
     def close(self, handover_ms: int) -> None:
         """Stop taking commands, let what is in flight settle for at most `handover_ms`, and leave."""
         deadline_ms = self._around.monotonic_ms() + handover_ms
@@ -160,10 +164,9 @@ class Node:
         self._paused = full
 
     def _read(self, wait_max_ms: int) -> dict[TopicPartition, list[Record]]:
-        wait_ms = min((assigned.wait_ms() for _, assigned in self._all()), default=200)
         by_place: dict[TopicPartition, list[Record]] = {}
         try:
-            records = self._consumer.poll(self._around.limits.turn_records_max, min(wait_ms, wait_max_ms))
+            records = self._consumer.poll(self._around.limits.turn_records_max, min(self.wait_ms(), wait_max_ms))
         except OffsetOutOfRange as error:
             for partition, assigned in self._all():
                 if partition == error.partition:
