@@ -1,4 +1,4 @@
-"""A place for records under test: one of the three kinds of log, opened as often as a test likes."""
+"""A place for records under test: one of the kinds of log, opened as often as a test likes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from kit.slow_medium import SlowMedium
+from kit.world import ProcessLog
 from perdure._log.address import open_log
 from perdure._log.errors import LogError
 from perdure._log.memory import MemoryLog, MemoryMedium
@@ -86,6 +88,27 @@ class InMemory(Medium):
 
     def _open(self, queue_records_max: int | None) -> Log:
         return MemoryLog(self.medium, **({} if queue_records_max is None else {"queue_records_max": queue_records_max}))
+
+
+class _Waiting(SlowMedium):
+    """Other threads append while one waits, as in no simulation."""
+
+    def wait(self, ready: Callable[[], bool], timeout_ms: int) -> bool:
+        return MemoryMedium.wait(self, ready, timeout_ms)
+
+
+class InSimulation(Medium):
+    """The log of simulations while nothing goes wrong, as its processes reach it."""
+
+    kind = "memory"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.medium = _Waiting(lambda: time.time_ns() // 1_000_000)
+        self.url = self.medium.url
+
+    def _open(self, queue_records_max: int | None) -> Log:
+        return ProcessLog(self.medium, **({} if queue_records_max is None else {"queue_records_max": queue_records_max}))
 
 
 class InFile(Medium):

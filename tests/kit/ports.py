@@ -35,12 +35,16 @@ class PortCalls:
         self.before = before
         self.count = 0
         self.hit = ""
+        self.is_dead = False
+        """Whether the process has ended without a word: none of its calls is made any more."""
         self.names: list[str] = []
         self._then = then
         self._only = only
 
     def __call__(self, name: str, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Make one call."""
+        if self.is_dead:
+            raise Crash(name)
         if self._only is not None and name not in self._only:
             return call(*arguments, **keywords)
         self.count += 1

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from perdure._log.port import Record
 from perdure_schemas import codec, events, notes, replies
 from perdure_schemas.commands import Command, CompleteActivity, QueryWorkflow
-from perdure_schemas.errors import LogCorrupt
-from perdure_schemas.history import Claim, CommitRecord, Transition
+from perdure_schemas.errors import CodecError, LogCorrupt
+from perdure_schemas.history import Claim, CommitRecord, HistoryRecord, Transition
 from perdure_schemas.live import LiveState, Verdict, judge
 from perdure_schemas.replies import Refused, ReplyBody
 
@@ -57,6 +57,9 @@ class Promises:
 
     clock: Callable[[], int]
     asked: dict[str, Asked]
+    told: Callable[[Record, HistoryRecord, Verdict], None] | None = None
+    told_command: Callable[[Record, Command], None] | None = None
+    """Others who want to know of what has landed."""
     live: list[tuple[int, int, CommitRecord]] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     kinds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -83,6 +86,8 @@ class Promises:
     _resolved: set[tuple[str, int]] = field(default_factory=set)
     _last_from: dict[tuple[str, str], int] = field(default_factory=dict)
     _last_number: dict[str, int] = field(default_factory=dict)
+    _poison: set[tuple[int, int]] = field(default_factory=set)
+    _dead_lettered: set[tuple[int, int]] = field(default_factory=set)
 
     def watch(self, record: Record) -> None:
         """Look at a record that has just landed."""
@@ -102,8 +107,14 @@ class Promises:
     # -- what leaves
 
     def _command(self, record: Record) -> None:
-        command = codec.decode_command(record.value)
+        try:
+            command = codec.decode_command(record.value)
+        except CodecError:
+            self._poison.add((record.partition, record.offset))
+            return
         self._commands[record.partition, record.offset] = command
+        if self.told_command is not None:
+            self.told_command(record, command)
         if isinstance(command.body, CompleteActivity):
             self._results_landed.setdefault((command.body.activity.run_id, command.body.activity.scheduled_event_id), record.timestamp_ms)
         if command.origin is None:
@@ -134,6 +145,8 @@ class Promises:
         except LogCorrupt as error:
             raise AssertionError(f"P2: the reader from 0 stops at {record.partition}:{record.offset}: {error}") from error
         self.seen[f"{verdict} {'claim' if isinstance(history, Claim) else 'record'}"] += 1
+        if self.told is not None:
+            self.told(record, history, verdict)
         if verdict is not Verdict.LIVE:
             return
         self._live_offsets.add((record.partition, record.offset))
@@ -148,15 +161,19 @@ class Promises:
             self.settled[request.request_id] = request.outcome
             if isinstance(request.outcome, Refused):
                 self.seen["request refused"] += 1
+        for letter in history.dead_letters:
+            poison = (letter.source_partition, letter.source_offset)
+            assert poison not in self._dead_lettered, f"P9: {poison} is a dead letter twice"
+            self._dead_lettered.add(poison)
         for transition in history.transitions:
             self._transition(transition, history.time_ms)
         self.live.append((record.partition, record.offset, history))
 
     def _apply_command(self, partition: int, offset: int, history: CommitRecord) -> None:
-        command = self._commands[partition, offset]
+        command = self._commands.get((partition, offset))
         assert (partition, offset) not in self._applied, f"P4: command {partition}:{offset} was applied twice: {command}"
         self._applied.add((partition, offset))
-        if command.origin is None:
+        if command is None or command.origin is None:
             return
         origin = (command.origin.partition, command.origin.offset, command.origin.index)
         assert origin not in self._origins_applied, f"P4: command of {origin} was applied at {self._origins_applied[origin]} and {offset}"
@@ -260,3 +277,4 @@ class Promises:
         assert not unheard, f"P4: nobody heard what became of {sorted(unheard)}"
         never = self._origins.keys() - self._origins_applied.keys()
         assert not never, f"P4: commands that arrived and were not applied: {sorted(never)}"
+        assert self._poison <= self._dead_lettered, f"P9: poison that is no dead letter: {sorted(self._poison - self._dead_lettered)}"

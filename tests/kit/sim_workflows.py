@@ -1,6 +1,7 @@
 """Workflows of the simulated namespace."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 from perdure import workflow
@@ -13,6 +14,16 @@ RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100))
 
 REFUSED_AMOUNT = 13
 """Depositing it fails for good, and the transfer gives it back."""
+
+
+class Fuse:
+    """What goes off in SimBomb; a simulation sets it to what ends the process that runs the code."""
+
+    def __init__(self) -> None:
+        self.go_off: Callable[[], None] = lambda: None
+
+
+FUSE = Fuse()
 
 
 @workflow.defn
@@ -109,6 +120,16 @@ class SimMessenger:
         except ApplicationError:
             return "nobody"
         return "told"
+
+
+@workflow.defn
+class SimBomb:
+    """Ends its process."""
+
+    @workflow.run
+    async def run(self) -> str:
+        FUSE.go_off()
+        return "a dud"
 
 
 @workflow.defn
@@ -226,6 +247,7 @@ class SimStubborn:
 
 WORKFLOWS = [
     SimAccount,
+    SimBomb,
     SimBrief,
     SimCanceller,
     SimCareful,

@@ -1,15 +1,18 @@
-"""A medium in memory that is as bad as a network: appends land late, twice, not at all, or land and are reported as failed."""
+"""A medium in memory that is as bad as a broker and a client library can be: appends land late, twice or not at all, or are reported as
+failed and land all the same; they are acknowledged late; deletes are refused, or happen when nobody counts on it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 
-from perdure._log.errors import LogUnavailable
+from perdure._log.errors import LogUnauthorized, LogUnavailable
 from perdure._log.memory import MemoryMedium
 from perdure._log.memory.medium import Append
+from perdure._log.memory.producer import MemoryProducer
 from perdure._log.port import Headers, Record, TopicPartition
 
 
@@ -21,23 +24,142 @@ class Fate(Enum):
     LOST = "lost, and reported as failed"
     UNTOLD = "landed, and reported as failed"
     TWICE = "lands, and again later"
+    TOLD_LATE = "lands, and is acknowledged later"
+    FAILED_LATE = "reported as failed, and lands later"
+    STALLED = "late, and so is everything behind it from this producer, in order"
+    REFUSED = "not allowed"
+
+
+class Deletion(Enum):
+    """What becomes of deleting a prefix."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    UNTOLD = "done, and reported as failed"
+    LATE = "reported as failed, and done later"
+
+
+STALLED_QUEUE = "stalled queue"
+
+
+@dataclass(slots=True, eq=False)
+class Later:
+    """Something that is still to happen. `producer` is whose it is, if it is a producer's."""
+
+    what: str
+    producer: MemoryProducer | None
+    due_ms: int
+    happen: Callable[[], object]
 
 
 class SlowMedium(MemoryMedium):
-    """`fate` decides for each append; `watch` sees each record as it lands. What is late lands when `deliver` says so."""
+    """`fate` decides for each append, `deletion` for each delete, `delay_ms` for all that comes late; `watch` sees each record as it lands.
+
+    What is late is `on_the_way` until `pass_time` finds that it is due, or `deliver` says so.
+    """
 
     def __init__(self, clock: Callable[[], int]) -> None:
         super().__init__(clock, clock)
         self.fate: Callable[[Append], Fate] = lambda append: Fate.LANDS
+        self.deletion: Callable[[TopicPartition], Deletion] = lambda place: Deletion.DONE
+        self.delay_ms: Callable[[str], int] = lambda what: 0
         self.watch: Callable[[Record], None] = lambda record: None
-        self.on_the_way: list[Append] = []
-        self.copies: list[Append] = []
+        self.on_the_way: list[Later] = []
         self.deleted: dict[TopicPartition, list[Record]] = defaultdict(list)
+        self.is_copying = False
+        """Whether what lands now has landed before."""
+        self._stalled: dict[MemoryProducer, list[Append]] = {}
 
     def wait(self, ready: Callable[[], bool], timeout_ms: int) -> bool:
         return ready()  # nothing can happen meanwhile
 
+    # -- appends
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers = ()) -> Record:
+        record = super().append(topic, partition, key, value, headers)
+        self.watch(record)
+        return record
+
+    def submit(self, append: Append) -> None:
+        if append.producer in self._stalled:
+            self._stalled[append.producer].append(append)
+            return
+        match self.fate(append):
+            case Fate.LANDS:
+                super().submit(append)
+            case Fate.LATE:
+                self._later("late append", append.producer, lambda: self._land_and_tell(append))
+            case Fate.LOST:
+                append.fail(LogUnavailable("the append was lost"))
+            case Fate.UNTOLD:
+                self.land(append)
+                append.fail(LogUnavailable("the acknowledgement was lost"))
+            case Fate.TWICE:
+                super().submit(append)
+                self._later("copy", append.producer, lambda: self._land_again(append))
+            case Fate.TOLD_LATE:
+                self.land(append)
+                self._later("acknowledgement", None, append.acknowledge)
+            case Fate.FAILED_LATE:
+                self._later("failed append", append.producer, lambda: self.land(append))
+                append.fail(LogUnavailable("no acknowledgement came in time"))
+            case Fate.STALLED:
+                self._stalled[append.producer] = [append]
+                self._later(STALLED_QUEUE, append.producer, lambda: self._go_on(append.producer))
+            case Fate.REFUSED:
+                append.fail(LogUnauthorized("the append is not allowed"))
+
+    def _land_and_tell(self, append: Append) -> None:
+        super().submit(append)
+
+    def _land_again(self, append: Append) -> None:
+        self.is_copying = True
+        try:
+            self.land(append)
+        finally:
+            self.is_copying = False
+
+    def _go_on(self, producer: MemoryProducer) -> None:
+        for append in self._stalled.pop(producer):
+            super().submit(append)
+
+    # -- what is late
+
+    def _later(self, what: str, producer: MemoryProducer | None, happen: Callable[[], object]) -> None:
+        self.on_the_way.append(Later(what, producer, self.now_ms() + self.delay_ms(what), happen))
+
+    def pass_time(self) -> None:
+        """Let happen what is due, in due order."""
+        while due := [later for later in self.on_the_way if later.due_ms <= self.now_ms()]:
+            self.deliver(min(due, key=lambda later: later.due_ms))
+
+    def deliver(self, later: Later) -> None:
+        """Let it happen now."""
+        self.on_the_way.remove(later)
+        later.happen()
+
+    def lose(self, later: Later) -> None:
+        """It never happens: its process died before it left."""
+        self.on_the_way.remove(later)
+        if later.what == STALLED_QUEUE and later.producer is not None:
+            del self._stalled[later.producer]
+
+    # -- deletes
+
     def truncate_before(self, topic: str, partition: int, offset: int) -> None:
+        match self.deletion((topic, partition)):
+            case Deletion.DONE:
+                self._delete(topic, partition, offset)
+            case Deletion.REFUSED:
+                raise LogUnavailable("the delete was refused")
+            case Deletion.UNTOLD:
+                self._delete(topic, partition, offset)
+                raise LogUnavailable("the delete was not answered")
+            case Deletion.LATE:
+                self._later("delete", None, lambda: self._delete(topic, partition, offset))
+                raise LogUnavailable("the delete was not answered in time")
+
+    def _delete(self, topic: str, partition: int, offset: int) -> None:
         log = self._partition(topic, partition)
         before = list(log.records)
         super().truncate_before(topic, partition, offset)
@@ -51,6 +173,11 @@ class SlowMedium(MemoryMedium):
         log.records[:0] = back
         log.start -= len(back)
 
+    def lose_tail(self, topic: str, partition: int, records: int) -> None:
+        """The newest records are gone, as after a power loss at a single broker."""
+        log = self._partition(topic, partition)
+        del log.records[max(0, len(log.records) - records) :]
+
     @contextmanager
     def nothing_deleted(self, topic: str, partition: int) -> Iterator[None]:
         """Show the partition as if nothing had ever been deleted."""
@@ -61,32 +188,3 @@ class SlowMedium(MemoryMedium):
             yield
         finally:
             log.records, log.start = kept, start
-
-    def append(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers = ()) -> Record:
-        record = super().append(topic, partition, key, value, headers)
-        self.watch(record)
-        return record
-
-    def submit(self, append: Append) -> None:
-        match self.fate(append):
-            case Fate.LANDS:
-                super().submit(append)
-            case Fate.LATE:
-                self.on_the_way.append(append)
-            case Fate.LOST:
-                append.fail(LogUnavailable("the append was lost"))
-            case Fate.UNTOLD:
-                self.land(append)
-                append.fail(LogUnavailable("the acknowledgement was lost"))
-            case Fate.TWICE:
-                super().submit(append)
-                self.copies.append(append)
-
-    def deliver(self, append: Append) -> None:
-        """A late append lands and is acknowledged; a copy just lands."""
-        if append in self.copies:
-            self.copies.remove(append)
-            self.land(append)
-        else:
-            self.on_the_way.remove(append)
-            super().submit(append)

@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ from kit.ports import Port, PortCalls, StoresPort
 from kit.promises import Asked, Promises
 from kit.sim_workflows import REFUSED_AMOUNT, WORKFLOWS
 from kit.slow_medium import SlowMedium
+from kit.stores_check import check_stores
+from perdure._log.errors import OffsetOutOfRange
 from perdure._log.memory import MemoryLog, MemoryMedium
 from perdure._log.memory.consumer import MemoryConsumer
 from perdure._log.port import Consumer, Delivery, EndOffsetsRequest, Producer, Record, TopicPartition
@@ -28,15 +31,12 @@ from perdure_platform.config import OwnerLimits
 from perdure_platform.node.assignment import Stage, Surroundings
 from perdure_platform.node.node import Node
 from perdure_platform.node.topics import TaskTopics, describe_namespace, ensure_namespace
-from perdure_platform.ops.verify import fold_partition
 from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.decode import FORMAT_LEVEL
 from perdure_platform.partition.lanes import Lanes
-from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.tokens import Tokens
 from perdure_platform.store.memory import MemoryStores
-from perdure_platform.store.tables import Tables, digest
 from perdure_schemas import codec, commands
 from perdure_schemas.commands import (
     ActivityReference,
@@ -58,6 +58,15 @@ from perdure_schemas.tasks import ActivityTask
 
 NAMESPACE = "sim"
 STEP_MS = 20
+BUSY_STEP_MS = 5
+"""So long a turn takes, or else who takes one record a turn would fall behind clients that repeat themselves."""
+
+LEAP_MS_MAX = 200
+"""Where everybody sleeps, time leaps to when the first wakes, but not further than this."""
+
+REST_MS = 800
+"""For so long nothing must be left to do before all is done."""
+
 SESSION_MS = 2_000
 CLIENT_PATIENCE_MS = 1_000
 FIRST, SECOND = "owner-1", "owner-2"
@@ -104,18 +113,32 @@ class ProcessLog(MemoryLog):
     """One process's connection. It knows its producers, so that what they have on the way can be lost with the process; what is `hidden`
     (a topic and partition) does not reach its consumers for the time being."""
 
-    def __init__(self, medium: SlowMedium) -> None:
-        super().__init__(medium)
+    def __init__(self, medium: SlowMedium, **settings: int) -> None:
+        super().__init__(medium, **settings)
         self.producers: list[Producer] = []
         self.hidden: set[TopicPartition] = set()
         self.tells_ends_early = False
         """Whether an end offset is that of the moment of the request, as a broker's answer may be; else that of the moment of the look."""
 
+        self.overtaken = 0
+        """How often a reader found that the place where it reads was deleted."""
+        self.skips = False
+        """Whether the next records that its consumers take are not given to anybody."""
+        self._consumers: list[LaggingConsumer] = []
+
     def request_end_offsets(self, partitions: Sequence[TopicPartition]) -> EndOffsetsRequest:
         return EndsOfThen(self.end_offsets(partitions, 0)) if self.tells_ends_early else super().request_end_offsets(partitions)
 
     def consumer(self) -> Consumer:
-        return LaggingConsumer(self.medium, self.hidden)
+        self._check_open()
+        self._consumers = [consumer for consumer in self._consumers if not consumer.is_closed]
+        self._consumers.append(LaggingConsumer(self.medium, self))
+        return self._consumers[-1]
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to read."""
+        return any(consumer.has_news for consumer in self._consumers)
 
     def producer(self, delivery: Delivery) -> Producer:
         self.producers.append(super().producer(delivery))
@@ -133,19 +156,41 @@ class EndsOfThen:
 
 
 class LaggingConsumer(MemoryConsumer):
-    """Reads everything but what is hidden."""
+    """Reads everything but what is hidden, and now and then skips what it has taken."""
 
-    def __init__(self, medium: MemoryMedium, hidden: set[TopicPartition]) -> None:
+    def __init__(self, medium: MemoryMedium, log: ProcessLog) -> None:
         super().__init__(medium)
-        self._hidden = hidden
+        self._log = log
 
     def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
-        hidden = self._hidden - self._paused
+        hidden = self._log.hidden - self._paused
         self.pause(hidden)
         try:
-            return super().poll(records_max, timeout_ms)
+            records = super().poll(records_max, timeout_ms)
+        except OffsetOutOfRange as error:
+            place = error.topic, error.partition
+            self._log.overtaken += self._positions.get(place, 0) < self._medium.bounds(*place)[0]
+            raise
         finally:
             self.resume(hidden)
+        if records and self._log.skips:
+            self._log.skips = False
+            return []
+        return records
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it reads no more."""
+        return self._closed
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a poll would give something, or fail."""
+        return any(
+            position != self._medium.bounds(*place)[1]
+            for place, position in self._positions.items()
+            if place not in self._paused and place not in self._log.hidden
+        )
 
 
 @dataclass
@@ -156,6 +201,14 @@ class Process:
     node: Node
     calls: PortCalls
     log: ProcessLog
+    caution: ProcessCaution
+    began_empty: bool = False
+    """Whether its stores were lost before it started, and it has not led since."""
+    wakes_at_ms: int = 0
+
+    def sleeps(self, now_ms: int) -> bool:
+        """Whether its loop waits: as long as it said, unless there is something to read."""
+        return now_ms < self.wakes_at_ms and not self.log.has_news
 
 
 class SaidMembership:
@@ -208,12 +261,14 @@ class World:
         self._reports = 0
         self._deposits_told: dict[str, int] = defaultdict(int)
         self._is_quiet = False
+        self.observe: Callable[[Process], AbstractContextManager[None]] = lambda process: nullcontext()
+        """Surrounds each turn of an owner."""
 
     # -- processes
 
     def start(self, calls: PortCalls | None = None, name: str = FIRST) -> Process:
         """Start an owner process."""
-        counted = calls or PortCalls()
+        counted, caution = calls or PortCalls(), ProcessCaution()
         own = ProcessLog(self.medium)
         log: Any = Port(own, counted, "log")
         around = Surroundings(
@@ -225,7 +280,7 @@ class World:
             audit=_audited,
             aside=_at_once,
             identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}", self.reads_format_level),
-            caution=ProcessCaution(),
+            caution=caution,
             tokens=self.tokens,
             limits=self.limits,
             monotonic_ms=lambda: float(self.clock.ms),
@@ -234,7 +289,7 @@ class World:
         )
         real = self.said is None
         membership: Any = log.membership("owners", f"{NAMESPACE}.commands", SESSION_MS) if real else SaidMembership(self, name)
-        self.processes[name] = Process(name, Node(NAMESPACE, self.described, around, membership), counted, own)
+        self.processes[name] = Process(name, Node(NAMESPACE, self.described, around, membership), counted, own, caution)
         return self.processes[name]
 
     def lose_process(self, batches_lost: int, name: str = FIRST) -> None:
@@ -313,23 +368,41 @@ class World:
 
     # -- running
 
+    def turn(self, process: Process) -> None:
+        """One turn of its loop, unless it sleeps."""
+        if not process.sleeps(self.clock.ms):
+            with self.observe(process):
+                process.node.turn(0)
+            process.wakes_at_ms = self.clock.ms + process.node.wait_ms()
+
     def step(self) -> None:
         """Everybody once, and a little time. Crash passes through."""
         self._is_quiet = False
         for process in list(self.processes.values()):
             if process.name not in self.paused:
-                process.node.turn(0)
+                self.turn(process)
         self.workers()
         self.clients()
-        self.clock.ms += STEP_MS
+        self.clock.ms += self._until_somebody_wakes_ms()
+
+    def _until_somebody_wakes_ms(self) -> int:
+        awake = [process for process in self.processes.values() if process.name not in self.paused]
+        if any(process.log.has_news for process in awake):
+            return BUSY_STEP_MS
+        times = [process.wakes_at_ms for process in awake]
+        times += [asked.sent_ms + CLIENT_PATIENCE_MS for asked in self.asked.values() if asked.answer is None]
+        return max(STEP_MS, min(min(times, default=0) - self.clock.ms, LEAP_MS_MAX))
 
     def run_until_done(self, steps_max: int = 3_000) -> None:
         """Run until every request is answered, every workflow that ends by itself has ended, and positions have settled."""
-        quiet = 0
+        done_since_ms: int | None = None
         for _ in range(steps_max):
             self.step()
-            quiet = quiet + 1 if self.is_done() else 0
-            if quiet > 40:
+            if not self.is_done():
+                done_since_ms = None
+            elif done_since_ms is None:
+                done_since_ms = self.clock.ms
+            elif self.clock.ms - done_since_ms > REST_MS:
                 self._is_quiet = True
                 return
         raise AssertionError(f"not done after {steps_max} steps: {self.what_is_open()}")
@@ -352,7 +425,7 @@ class World:
         open_ids = sorted(name for name in self.promises.open if not name.startswith(("account", "brief")))
         owners = self._owners()
         unled = [f"partition {p}" for p in range(self.partitions) if p not in owners or not owners[p].is_settled]
-        return open_ids + unled + ["appends"] * bool(self.medium.on_the_way or self.medium.copies)
+        return open_ids + unled + ["appends"] * bool(self.medium.on_the_way)
 
     def _owners(self) -> dict[int, Any]:
         return {
@@ -375,9 +448,7 @@ class World:
         for process in self.processes.values():
             for partition, assigned in process.node.partitions.items():
                 assert assigned.stage is not Stage.STOPPED, f"partition {partition} stopped: {assigned.failure}"
-        for name, stores in self.stores.items():
-            for partition, store in stores.stores.items():
-                self._check_store(f"{name}'s store of partition {partition}", partition, store.opened())
+        check_stores(self.medium, NAMESPACE, self.stores)
         for report in check_medium(self.medium, NAMESPACE, self.medium.deleted, quiescent=self._is_quiet):
             assert_nothing_broken(report)
 
@@ -391,23 +462,6 @@ class World:
             if workflow_id.startswith("transfer"):
                 moves = self.promises.kinds[workflow_id].count("SignalExternalWorkflowExecutionInitiated")
                 assert moves == {"done": 2, "refunded": 4}[result], f"{workflow_id} is {result} after {moves} moves"
-
-    def _check_store(self, what: str, partition: int, store: Any) -> None:
-        positions, place = Tables(store).positions(), history_of(partition)
-        start, _ = self.medium.bounds(*place)
-        if positions.next_offset <= start:
-            return  # it would be wiped
-        if positions.start >= start:  # it has read that the log may begin where it does now
-            folded = fold_partition(self.log, NAMESPACE, partition, MemoryStores(), positions.next_offset)
-            assert folded.digest == digest(store), f"P8: {what} is not the fold of its log"
-        with self.medium.nothing_deleted(*place):
-            folded = fold_partition(self.log, NAMESPACE, partition, MemoryStores(), positions.next_offset)
-        assert folded.digest == digest(store), f"P8: {what} is not the fold of its log as it was before it was trimmed"
-        runs = Runs(Tables(store), CodeHost(WORKFLOWS, deadlock_timeout_ms=0), NAMESPACE, 100)
-        for _, summary in Tables(store).summaries():
-            run = runs.load(summary.workflow_id, summary.run_id)
-            assert run is not None
-            runs.rebuild(run).close()  # P7: the code, taken through its records, asks for the same again (ActivationError otherwise)
 
 
 def _audited() -> Future[None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.media import InFile, InMemory, Medium, OnKafka
+from kit.media import InFile, InMemory, InSimulation, Medium, OnKafka
 from perdure._log.port import Log
 
 KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
@@ -16,13 +16,15 @@ KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
 def make(kind: str, request: pytest.FixtureRequest) -> Medium:
     if kind == "memory":
         return InMemory()
+    if kind == "simulated":
+        return InSimulation()
     if kind == "sqlite":
         directory: Path = request.getfixturevalue("tmp_path")
         return InFile(directory / "log.db")
     return OnKafka(request.getfixturevalue("kafka"))
 
 
-@pytest.fixture(params=["memory", "sqlite", KAFKA])
+@pytest.fixture(params=["memory", "simulated", "sqlite", KAFKA])
 def medium(request: pytest.FixtureRequest) -> Iterator[Medium]:
     made = make(request.param, request)
     yield made

@@ -1,0 +1,85 @@
+"""Every choice of a schedule is on its tape, a tape says the same again, and what it does not say is plain."""
+
+from pathlib import Path
+
+import pytest
+
+from kit import mutants
+from kit.chooser import Chooser, Place, Tape
+from kit.schedule import SHORT, Schedule
+from kit.shrink import failure_of, kind_of, shrink
+from kit.story import Story
+
+
+def told(schedule: Schedule) -> list[str]:
+    lines: list[str] = []
+    Story(schedule, lines.append)
+    schedule.run()
+    return lines
+
+
+def test_the_tape_of_a_seed_is_the_schedule_of_that_seed() -> None:
+    first = Schedule(17, SHORT)
+    lines = told(first)
+    second = Schedule(first.written)
+    assert told(second) == lines
+    assert second.written == first.written
+
+
+def test_a_tape_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
+    schedule = Schedule(3, 5, trims=True)
+    schedule.run()
+    schedule.written.save(tmp_path / "some.tape", ["what it is about"])
+    assert Tape.load(tmp_path / "some.tape") == schedule.written
+
+
+def test_an_empty_tape_is_the_plainest_schedule() -> None:
+    schedule = Schedule(Tape(10))
+    schedule.run()
+    assert schedule.written.choices == {}
+    assert not any(count for name, count in schedule.world.promises.seen.items() if "append" in name or "dead" in name)
+
+
+def test_what_is_out_of_range_or_not_asked_for_is_plain() -> None:
+    written = Tape(1)
+    chooser = Chooser(Tape(1, choices={Place("1", "fruit", 0): 7, Place("1", "colour", 0): 1}), written)
+    with chooser.part():
+        assert chooser.among("fruit", ("apple", "pear")) == "apple"
+    assert written.choices == {}
+
+
+def test_what_is_cut_out_of_a_step_does_not_move_what_follows() -> None:
+    places = Place("1", "fruit", 1), Place("2.1", "fruit", 0), Place("3", "fruit", 0)
+    written = Tape(3)
+    chooser = Chooser(Tape(3, choices=dict.fromkeys(places, 1)), written)
+    found = []
+    with chooser.part():
+        found += [chooser.number("fruit", 2), chooser.number("fruit", 2)]
+    with chooser.part():
+        with chooser.part():
+            found.append(chooser.number("fruit", 2))
+        found.append(chooser.number("fruit", 2))
+    with chooser.part():
+        found.append(chooser.number("fruit", 2))
+    assert found == [0, 1, 1, 0, 1]
+    assert written.choices == dict.fromkeys(places, 1)
+
+
+def test_a_failing_seed_shrinks_to_a_tape_that_fails_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    mutants.no_seq(monkeypatch)
+    schedule = Schedule(0)
+    error = failure_of(schedule)
+    assert error is not None
+    tape = shrink(Schedule(0), runs_max=100)
+    again = failure_of(Schedule(tape))
+    assert again is not None
+    assert kind_of(again) == kind_of(error)
+    assert len(tape.choices) * 3 < len(schedule.written.choices)
+    assert tape.steps < schedule.steps
+    monkeypatch.undo()
+    assert failure_of(Schedule(tape)) is None
+
+
+def test_what_keeps_every_promise_does_not_shrink() -> None:
+    with pytest.raises(ValueError, match="keeps every promise"):
+        shrink(Schedule(Tape(2)))
