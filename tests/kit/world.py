@@ -64,7 +64,7 @@ BUSY_STEP_MS = 5
 LEAP_MS_MAX = 200
 """Where everybody sleeps, time leaps to when the first wakes, but not further than this."""
 
-REST_MS = 800
+REST_MS = 500
 """For so long nothing must be left to do before all is done."""
 
 SESSION_MS = 2_000
@@ -261,6 +261,8 @@ class World:
         self._reports = 0
         self._deposits_told: dict[str, int] = defaultdict(int)
         self._is_quiet = False
+        self.checks_remainder = True
+        """Whether `perdure_check` also reads what is left of a trimmed log as if there had been nothing else."""
         self.observe: Callable[[Process], AbstractContextManager[None]] = lambda process: nullcontext()
         """Surrounds each turn of an owner."""
 
@@ -449,7 +451,8 @@ class World:
             for partition, assigned in process.node.partitions.items():
                 assert assigned.stage is not Stage.STOPPED, f"partition {partition} stopped: {assigned.failure}"
         check_stores(self.medium, NAMESPACE, self.stores)
-        for report in check_medium(self.medium, NAMESPACE, self.medium.deleted, quiescent=self._is_quiet):
+        reports = check_medium(self.medium, NAMESPACE, self.medium.deleted, quiescent=self._is_quiet, remainder=self.checks_remainder)
+        for report in reports:
             assert_nothing_broken(report)
 
     def _check_money(self) -> None:
