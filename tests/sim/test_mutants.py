@@ -21,8 +21,8 @@ SEARCH = bool(os.environ.get("PERDURE_MUTANTS_SEARCH"))
 
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_misreading_of_the_protocol_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    killed = kill(name, monkeypatch, search=SEARCH)
+def test_a_misreading_of_the_protocol_is_caught(name: str) -> None:
+    killed = kill(name, search=SEARCH)
     assert killed is not None, f"{name} kept every promise in all that is there to kill it"
     killed.write()
 

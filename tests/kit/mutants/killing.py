@@ -126,7 +126,7 @@ KILLERS: dict[str, Killer] = {
     ),
     "claim_latest": Schedules(1),
     "claim_latest_reset": Schedules(26),
-    "claim_first": Schedules(2),
+    "claim_first": Schedules(17),
     "no_seq": Schedules(0),
     "seq_rises": Schedules(0, trims=True),
     "claim_by_owner": Schedules(107),
@@ -147,7 +147,7 @@ KILLERS: dict[str, Killer] = {
     # inputs
     "wm_every": Schedules(0),
     "marks_every": Schedules(0),
-    "applied_off": Schedules(30),
+    "applied_off": Schedules(31),
     "applied_per_run": Schedules(34),
     "marks_off": Schedules(0),
     "marks_not_skipped": One(
@@ -241,16 +241,17 @@ class Killed:
             report.write(json.dumps(asdict(self)) + "\n")
 
 
-def kill(name: str, patch: pytest.MonkeyPatch, *, search: bool) -> Killed | None:
+def kill(name: str, *, search: bool) -> Killed | None:
     """Try until a test fails; None if all pass. With `search` nothing is known, as for somebody who made the mistake today."""
     killer = KILLERS[name]
-    if not isinstance(killer, One):  # which has a process of its own
-        MUTANTS[name](patch)
     tries = killer.all(name) if search else itertools.chain(killer.known(name), killer.all(name))
     began = _cpu_seconds()
     for number, (test, run) in enumerate(tries, 1):
         try:
-            run()
+            with pytest.MonkeyPatch.context() as patch:
+                if not isinstance(killer, One):  # which has a process of its own
+                    MUTANTS[name](patch)  # anew each time: some remember what they have seen, and ids repeat
+                run()
         except (AssertionError, PerdureError):
             return Killed(numbers_of(name), name, killer.kind, test, number, round(_cpu_seconds() - began, 1))
     return None
