@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from kit import mutants
 from kit.chooser import Place, Tape
+from kit.mutants.registry import MUTANTS
 from kit.schedule import Schedule
 
 SEEDS_MAX = 1_000
@@ -118,7 +118,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     with pytest.MonkeyPatch.context() as patch:
-        getattr(mutants, arguments.mutant)(patch)
+        MUTANTS[arguments.mutant](patch)
         for seed in range(SEEDS_MAX):
             if failure_of(Schedule(seed, trims=arguments.trims)) is not None:
                 tape = shrink(Schedule(seed, trims=arguments.trims))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kit import mutants
 from kit.chooser import Tape
+from kit.mutants.registry import MUTANTS
 from kit.schedule import Schedule
 from kit.shrink import failure_of
 
@@ -25,5 +25,5 @@ def test_a_schedule_that_once_failed_keeps_every_promise(path: Path) -> None:
 
 @pytest.mark.parametrize("path", OF_MUTANTS, ids=lambda path: path.stem)
 def test_the_tape_of_a_mutant_still_catches_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    getattr(mutants, path.stem.removeprefix("mutant-"))(monkeypatch)
+    MUTANTS[path.stem.removeprefix("mutant-")](monkeypatch)
     assert failure_of(Schedule(Tape.load(path))) is not None
