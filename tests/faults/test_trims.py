@@ -21,6 +21,8 @@ Doors = Callable[[], Proxy]
 
 PARTITIONS = 4
 RETENTION = "2s"
+LONGER = "8s"
+"""Where an owner sleeps meanwhile: clients of runs that it led ask again only after a while, and must find them."""
 
 
 def test_a_start_that_moves_back_with_a_broker_that_dies_is_no_place_to_begin(bank: Namespace, broker: Broker, row: Row) -> None:
@@ -43,12 +45,12 @@ def test_a_start_that_moves_back_with_a_broker_that_dies_is_no_place_to_begin(ba
 def test_a_zombie_that_slept_through_two_trims_changes_nothing(bank: Namespace, row: Row, point: str) -> None:
     row.injects("K4", f"SIGSTOP at {point}, two trims by a successor, SIGCONT")
     transfers, bank.session_ms = 300, 3_000
-    zombie = bank.owner("first", points=point, retention=RETENTION)
+    zombie = bank.owner("first", points=point, retention=LONGER)
     bank.worker()
     load = bank.load(transfers, 10)
     bank.until(lambda: len(bank.struck) > 0, "the stop")
     row.injected()
-    successor = bank.owner("second", retention=RETENTION)
+    successor = bank.owner("second", retention=LONGER)
     bank.until_leading(successor, PARTITIONS)
     with row.fault(bank):
         for _ in range(2):
