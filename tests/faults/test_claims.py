@@ -1,4 +1,4 @@
-"""Who leads: rivals that claim at once, a membership that lies or flaps, claimants that cannot serve (rows C3 C5 C6 C8 C10 B5)."""
+"""Who leads: rivals that claim at once, a membership that lies or flaps, claimants that cannot serve (rows C3 C5 C6 C10 B5)."""
 
 import time
 from collections.abc import Callable
