@@ -56,7 +56,7 @@ def test_a_zombie_that_slept_through_two_trims_changes_nothing(bank: Namespace, 
         for _ in range(2):
             before = bank.starts()
             bank.until(lambda before=before: sum(map(int.__gt__, bank.starts(), before)) >= 2, "a trim")  # type: ignore[misc]
-        bank.until_done(bank.done() + 20)
+        bank.until_done(min(bank.done() + 20, transfers))
     zombie.send_signal(signal.SIGCONT)
     bank.until(lambda: "given up" in bank.said(zombie) or "cannot be used" in bank.said(zombie), "the zombie's retirement")
     bank.finish(load, transfers, 200)
