@@ -10,14 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from kit import raw
+from kit.core import data
 from kit.namespace import COMMAND, Namespace
+from kit.proxy import Api, Do, Proxy, Rule
 from kit.row import Row
 from kit.secured import Secured
 from perdure._log.address import open_log
 from perdure._log.errors import LogUnauthorized
 from perdure._log.port import Delivery
-from perdure_platform.ops.acls import Role, grants
-from perdure_schemas.topics import commands_topic, dead_letters_topic, history_topic, replies_topic, tasks_topic
+from perdure_platform.ops.acls import Grant, Role, grants
+from perdure_schemas.codec import encode_command
+from perdure_schemas.commands import Command, ReplyAddress, Request, StartWorkflow
+from perdure_schemas.history import Claim
+from perdure_schemas.topics import READERS_GROUP, commands_topic, dead_letters_topic, history_topic, replies_topic, tasks_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
@@ -102,6 +108,39 @@ def test_whoever_cannot_be_believed_ends_soon_with_a_reason_and_without_the_secr
     namespace.stop()
 
 
+def test_connections_that_break_while_passwords_are_shown_end_nobody(secured: Secured, tmp_path: Path, row: Row) -> None:
+    row.injects("Z1 L4", "connections of owner and worker cut at the SASL handshake and at the password, again and again, under load")
+    name, proxy = "handshakes", Proxy(*secured.proxied)
+    namespace = Namespace(secured.broker.bootstrap, name, tmp_path, "ledger").create(2)
+    secured.allow(grants(name, ["work"]))
+    registry = "kit.workloads.ledger:registry"
+    try:
+        serving = []
+        for role in ("owner", "worker"):
+            url = secured.url(name, role, protocol="SASL_PLAINTEXT", address=proxy.bootstrap)
+            store = ["--store", str(tmp_path / "handshakes")] if role == "owner" else []
+            serving.append(namespace.run([*COMMAND, role, registry, "--log", url, *store], role))
+        load = namespace.load(150, 10, per_second=4)
+        namespace.until_done(10)
+        for api in (Api.SASL_HANDSHAKE, Api.SASL_AUTHENTICATE, Api.SASL_HANDSHAKE):
+            rule = proxy.add(Rule(Do.CUT, frozenset({api}), times=12))
+            proxy.cut()
+            proxy.let_in()
+            namespace.until(lambda rule=rule: rule.hits == rule.times, "connections that break", 60)  # type: ignore[misc]
+            row.injected(rule.hits)
+            before = namespace.done()
+            namespace.until_done(min(before + 5, 150))
+            row.during += namespace.done() - before
+        namespace.until(lambda: load.poll() is not None, "the load's end", 150)
+        assert namespace.done() == 150
+        for process in serving:
+            assert process.poll() is None, namespace.said(process)
+        namespace.verify()
+    finally:
+        namespace.stop()
+        proxy.close()
+
+
 def test_an_owner_and_a_worker_whose_password_is_revoked_end_and_others_take_over(secured: Secured, tmp_path: Path, row: Row) -> None:
     row.injects("Z1", "the SCRAM password of an owner and of a worker deleted while they run under load")
     name = "revoked"
@@ -135,6 +174,54 @@ def test_an_owner_and_a_worker_whose_password_is_revoked_end_and_others_take_ove
         namespace.verify()
     finally:
         namespace.stop()
+
+
+@pytest.mark.timeout(900)
+def test_each_line_of_the_table_is_needed_and_who_lacks_it_says_so_by_name(secured: Secured, tmp_path: Path, row: Row) -> None:
+    row.injects("Z2", "each line of the access lists missing in turn, for the role whose it is")
+    for number, (role, at) in enumerate(
+        (one.role, at) for at, one in enumerate(grants("any", ["work"])) if one.role is not Role.OBSERVER and one.name != READERS_GROUP
+    ):
+        name = f"lack-{number}"
+        lacking = grants(name, ["work"])[at]
+        if role is Role.WORKER and lacking.name == dead_letters_topic(name):
+            continue  # which it needs for tasks only that nobody can read
+        (directory := tmp_path / name).mkdir()
+        namespace = Namespace(secured.broker.bootstrap, name, directory, "ledger").create(1)
+        secured.allow([one for one in grants(name, ["work"]) if one != lacking])
+        try:
+            said, claims = without(namespace, secured.url(name, role.value), role, lacking)
+        finally:
+            namespace.stop()
+        what = f"{role.value} without {lacking.operations} on {lacking.name}"
+        assert lacking.name.removesuffix(".") in said, f"{what} does not say so\n{said}"
+        assert "Traceback" not in said, f"{what}\n{said}"
+        assert "s3cret" not in said
+        assert claims <= 2, f"{what} claimed {claims} times"
+        row.injected()
+
+
+def without(namespace: Namespace, url: str, role: Role, lacking: Grant) -> tuple[str, int]:
+    """Let a role try to work; what it said, and how often it claimed the partition."""
+    request = Request("once", time.time_ns() // 1_000_000 + 600_000, ReplyAddress("nobody", 0))
+    start = Command("charge-0", StartWorkflow("Charge", "work", data("0")), request)
+    raw.append(namespace, "commands", 0, [encode_command(start), b"no command"])
+    registry = "kit.workloads.ledger:registry"
+    match role:
+        case Role.OWNER:
+            words = ["owner", registry, "--store", str(namespace.directory / "store")]
+        case Role.WORKER:
+            words = ["worker", registry]
+        case _:
+            words = ["workflow", "describe", "charge-0"]
+    if role is not Role.OWNER:
+        namespace.owner("another")
+    process = namespace.run([*COMMAND, *words, "--log", url], role.value)
+    lacks = lacking.name.removesuffix(".")
+    namespace.until(lambda: process.poll() is not None or lacks in namespace.said(process), f"a word about {lacks}", 60)
+    time.sleep(1)
+    claims = sum(isinstance(decoded, Claim) for _, decoded in raw.history(namespace, 0))
+    return namespace.said(process), claims
 
 
 def appends(url: str, topic: str) -> bool:

@@ -105,7 +105,7 @@ class _Member:
 
     def check(self, error: KafkaError) -> None:
         """Remember an error that does not pass by itself."""
-        found = log_error(error, f"{self.url}: as a member of a group on {self.topic}")
+        found = log_error(error, f"{self.url}: as a member of the group {self._settings['group.id']} on {self.topic}")
         if not isinstance(found, LogUnavailable):
             self._error = found
 
