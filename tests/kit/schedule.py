@@ -234,7 +234,8 @@ class Schedule:
         self._turning.append(name)
         self.acting = name
         try:
-            self.world.turn(process)
+            if not process.sleeps(self.world.clock.ms):
+                self.world.turn(process)
         except Crash as died:
             self.tell(f"dies in {died}")
             self._lose(name)
@@ -428,7 +429,7 @@ class Schedule:
         while world.medium.on_the_way:
             world.medium.deliver(self.chooser.among("arrives", world.medium.on_the_way))
             if self.chooser.happens("time passes", 0.5):
-                world.step()
+                world.go_on()
         for workflow_id in ("counter-0", "counter-1"):
             if any(asked.command.workflow_id == workflow_id for asked in world.asked.values()):
                 for _ in range(4):

@@ -44,12 +44,17 @@ STALLED_QUEUE = "stalled queue"
 
 @dataclass(slots=True, eq=False)
 class Later:
-    """Something that is still to happen. `producer` is whose it is, if it is a producer's."""
+    """Something that is still to happen, to an append if it is one's that has not left its process."""
 
     what: str
-    producer: MemoryProducer | None
+    append: Append | None
     due_ms: int
     happen: Callable[[], object]
+
+    @property
+    def producer(self) -> MemoryProducer | None:
+        """Whose append it is."""
+        return None if self.append is None else self.append.producer
 
 
 class SlowMedium(MemoryMedium):
@@ -88,7 +93,7 @@ class SlowMedium(MemoryMedium):
             case Fate.LANDS:
                 super().submit(append)
             case Fate.LATE:
-                self._later("late append", append.producer, lambda: self._land_and_tell(append))
+                self._later("late append", append, lambda: self._land_and_tell(append))
             case Fate.LOST:
                 append.fail(LogUnavailable("the append was lost"))
             case Fate.UNTOLD:
@@ -96,16 +101,16 @@ class SlowMedium(MemoryMedium):
                 append.fail(LogUnavailable("the acknowledgement was lost"))
             case Fate.TWICE:
                 super().submit(append)
-                self._later("copy", append.producer, lambda: self._land_again(append))
+                self._later("copy", append, lambda: self._land_again(append))
             case Fate.TOLD_LATE:
                 self.land(append)
                 self._later("acknowledgement", None, append.acknowledge)
             case Fate.FAILED_LATE:
-                self._later("failed append", append.producer, lambda: self.land(append))
+                self._later("failed append", append, lambda: self.land(append))
                 append.fail(LogUnavailable("no acknowledgement came in time"))
             case Fate.STALLED:
                 self._stalled[append.producer] = [append]
-                self._later(STALLED_QUEUE, append.producer, lambda: self._go_on(append.producer))
+                self._later(STALLED_QUEUE, append, lambda: self._go_on(append.producer))
             case Fate.REFUSED:
                 append.fail(LogUnauthorized("the append is not allowed"))
 
@@ -125,8 +130,8 @@ class SlowMedium(MemoryMedium):
 
     # -- what is late
 
-    def _later(self, what: str, producer: MemoryProducer | None, happen: Callable[[], object]) -> None:
-        self.on_the_way.append(Later(what, producer, self.now_ms() + self.delay_ms(what), happen))
+    def _later(self, what: str, append: Append | None, happen: Callable[[], object]) -> None:
+        self.on_the_way.append(Later(what, append, self.now_ms() + self.delay_ms(what), happen))
 
     def pass_time(self) -> None:
         """Let happen what is due, in due order."""

@@ -371,27 +371,35 @@ class World:
     # -- running
 
     def turn(self, process: Process) -> None:
-        """One turn of its loop, unless it sleeps."""
-        if not process.sleeps(self.clock.ms):
-            with self.observe(process):
-                process.node.turn(0)
-            process.wakes_at_ms = self.clock.ms + process.node.wait_ms()
+        """One turn of its loop."""
+        with self.observe(process):
+            process.node.turn(0)
+        process.wakes_at_ms = self.clock.ms + process.node.wait_ms()
 
     def step(self) -> None:
         """Everybody once, and a little time. Crash passes through."""
-        self._is_quiet = False
-        for process in list(self.processes.values()):
-            if process.name not in self.paused:
-                self.turn(process)
-        self.workers()
-        self.clients()
+        self._everybody(self._running())
+        self.clock.ms += STEP_MS
+
+    def go_on(self) -> None:
+        """Everybody who does not sleep once, and as much time as passes until somebody has something to do."""
+        self._everybody([process for process in self._running() if not process.sleeps(self.clock.ms)])
         self.clock.ms += self._until_somebody_wakes_ms()
 
+    def _everybody(self, processes: list[Process]) -> None:
+        self._is_quiet = False
+        for process in processes:
+            self.turn(process)
+        self.workers()
+        self.clients()
+
+    def _running(self) -> list[Process]:
+        return [process for process in self.processes.values() if process.name not in self.paused]
+
     def _until_somebody_wakes_ms(self) -> int:
-        awake = [process for process in self.processes.values() if process.name not in self.paused]
-        if any(process.log.has_news for process in awake):
+        if any(process.log.has_news for process in self._running()):
             return BUSY_STEP_MS
-        times = [process.wakes_at_ms for process in awake]
+        times = [process.wakes_at_ms for process in self._running()]
         times += [asked.sent_ms + CLIENT_PATIENCE_MS for asked in self.asked.values() if asked.answer is None]
         return max(STEP_MS, min(min(times, default=0) - self.clock.ms, LEAP_MS_MAX))
 
@@ -399,7 +407,7 @@ class World:
         """Run until every request is answered, every workflow that ends by itself has ended, and positions have settled."""
         done_since_ms: int | None = None
         for _ in range(steps_max):
-            self.step()
+            self.go_on()
             if not self.is_done():
                 done_since_ms = None
             elif done_since_ms is None:
@@ -415,7 +423,7 @@ class World:
             unanswered = [asked.command for asked in self.asked.values() if asked.answer is None]
             if not unanswered:
                 return
-            self.step()
+            self.go_on()
         raise AssertionError(f"P1: no answer after {steps_max} steps: {unanswered}")
 
     def is_done(self) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kit.chooser import Chooser, Place, Tape
-from kit.mutants import live_rule
+from kit.mutants.registry import MUTANTS
 from kit.schedule import SHORT, Schedule
 from kit.shrink import failure_of, kind_of, shrink
 from kit.story import Story
@@ -66,7 +66,7 @@ def test_what_is_cut_out_of_a_step_does_not_move_what_follows() -> None:
 
 
 def test_a_failing_seed_shrinks_to_a_tape_that_fails_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    live_rule.no_seq(monkeypatch)
+    MUTANTS["no_seq"](monkeypatch)
     schedule = Schedule(0)
     error = failure_of(schedule)
     assert error is not None

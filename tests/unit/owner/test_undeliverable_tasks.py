@@ -47,7 +47,7 @@ def test_a_task_that_is_refused_while_its_owner_hands_over_is_sent_by_the_next()
     world, process, topics = world_without_a_queue()
     world.ask("transfer-0", transfer("account-0", "account-3", 2))
     process.log.hidden.add(history_of(0))
-    while not any(owner.confirmer.in_flight for owner in world._owners().values()):
+    while not any(isinstance(sent.record, CommitRecord) for owner in world._owners().values() for sent in owner.confirmer.in_flight):
         world.step()
     assert world.said is not None
     world.said[0] = {SECOND}
