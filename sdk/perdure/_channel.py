@@ -10,14 +10,12 @@ import atexit
 import contextlib
 import itertools
 import os
-import random
-import time
-import uuid
 import weakref
 from collections.abc import Callable
 
 from perdure._log.errors import LogClosed, LogError, LogMisconfigured, RecordTooLarge
 from perdure._log.port import Headers, Log
+from perdure._machine import THIS_MACHINE, Machine
 from perdure._receiver import Receiver
 from perdure._replies import Listeners, Replies
 from perdure._room import Room
@@ -47,9 +45,10 @@ class Channel:
     loop or with the process.
     """
 
-    def __init__(self, log: Log, namespace: str, partition_count: int, address: ReplyAddress, reply_offset: int) -> None:
+    def __init__(self, log: Log, namespace: str, partition_count: int, address: ReplyAddress, reply_offset: int, machine: Machine) -> None:
         """Use `open`."""
         self.log = log
+        self.machine = machine
         self.namespace = namespace
         self.partition_count = partition_count
         self.address = address
@@ -59,7 +58,7 @@ class Channel:
         self._room = Room(IN_FLIGHT_RECORDS_MAX, IN_FLIGHT_BYTES_MAX)
         self._listeners = Listeners()
         self._request_numbers = itertools.count(1)
-        self._sender = Sender(log, commands_topic(namespace), self._loop, self._settle)
+        self._sender = Sender(log, commands_topic(namespace), self._loop, machine, self._settle)
         self._receiver = Receiver(
             log,
             replies_topic(namespace),
@@ -67,19 +66,20 @@ class Channel:
             reply_offset,
             address.client_id,
             self._loop,
+            machine,
             self._listeners.deliver,
             self._receiver_ended,
         )
 
     @classmethod
-    async def open(cls, log: Log, namespace: str, *, timeout_ms: int = 30_000) -> Channel:
+    async def open(cls, log: Log, namespace: str, *, timeout_ms: int = 30_000, machine: Machine = THIS_MACHINE) -> Channel:
         """Look the namespace up and start to listen.
 
         Where the log allows it, a namespace that is not there is made. Raises NamespaceNotFound and the errors of the log:
         LogUnavailable after `timeout_ms`, LogUnauthorized, LogMisconfigured.
         """
-        partition_count, partition, offset = await asyncio.to_thread(_locate, log, namespace, timeout_ms)
-        channel = cls(log, namespace, partition_count, ReplyAddress(uuid.uuid4().hex, partition), offset)
+        partition_count, partition, offset = await asyncio.to_thread(_locate, log, namespace, timeout_ms, machine)
+        channel = cls(log, namespace, partition_count, ReplyAddress(machine.new_id(), partition), offset, machine)
         channel._sender.start()
         channel._receiver.start()
         _open_channels.add(channel)
@@ -169,10 +169,10 @@ class Channel:
                 self._loop.call_soon_threadsafe(self._listeners.close, LogClosed("the receiver of replies has failed; connect again"))
 
     def _check_usable(self) -> None:
-        if self._sender.failure is not None:
-            raise self._sender.failure
         if self.closed:
             raise LogClosed("the connection is closed; connect again")
+        if self._sender.failure is not None:
+            raise self._sender.failure
         if self._process_id != os.getpid():
             raise LogClosed("this connection belongs to the process that forked this one; connect again here")
 
@@ -193,14 +193,14 @@ class Channel:
         self._receiver.join(timeout_s)
 
 
-def _locate(log: Log, namespace: str, timeout_ms: int) -> tuple[int, int, int]:
+def _locate(log: Log, namespace: str, timeout_ms: int, machine: Machine) -> tuple[int, int, int]:
     """How many partitions the namespace has, and the replies partition and offset to listen from."""
     commands, replies = commands_topic(namespace), replies_topic(namespace)
     names = [commands, history_topic(namespace), replies]
-    until = time.monotonic() + timeout_ms / 1000
+    until = machine.monotonic_s() + timeout_ms / 1000
 
     def left_ms() -> int:
-        return max(1, round((until - time.monotonic()) * 1000))
+        return max(1, round((until - machine.monotonic_s()) * 1000))
 
     found = log.describe_topics(names, left_ms())
     if len(found) < len(names) and log.creates_namespaces:
@@ -216,7 +216,7 @@ def _locate(log: Log, namespace: str, timeout_ms: int) -> tuple[int, int, int]:
             f"the namespace {namespace!r} at {log.url} has {found[commands].partitions} partitions of commands and "
             f"{found[history_topic(namespace)].partitions} of history; they must be equal and are never changed after creation"
         )
-    partition = random.randrange(found[replies].partitions)
+    partition = int(machine.chance() * found[replies].partitions)
     offset = log.end_offsets([(replies, partition)], left_ms())[(replies, partition)]
     return found[commands].partitions, partition, offset
 

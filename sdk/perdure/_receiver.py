@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
 from collections.abc import Callable
 
 from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange
 from perdure._log.port import Consumer, Log, Record
 from perdure._log.progress import ProgressWatch
+from perdure._machine import Machine
 from perdure_schemas.codec import decode_reply
 from perdure_schemas.errors import CodecError
 from perdure_schemas.headers import CLIENT_ID
@@ -40,6 +39,7 @@ class Receiver:
         offset: int,
         client_id: str,
         loop: asyncio.AbstractEventLoop,
+        machine: Machine,
         deliver: Callable[[list[Reply]], None],
         on_end: Callable[[], None],
     ) -> None:
@@ -50,9 +50,13 @@ class Receiver:
         self._loop = loop
         self._deliver = deliver
         self._on_end = on_end
-        self._stopped = threading.Event()
+        self._monotonic_s = machine.monotonic_s
+        self._is_stopping = False
+        self._consumer: Consumer | None = None
+        self._progress: ProgressWatch | None = None
+        self._backoff_s = _BACKOFF_FIRST_S
         self.trouble: LogError | None = None
-        self._thread = threading.Thread(target=self._run, name=f"perdure-receiver-{topic}", daemon=True)
+        self._thread = machine.repeat(self._step, f"perdure-receiver-{topic}")
 
     def start(self) -> None:
         """Start the thread."""
@@ -60,49 +64,62 @@ class Receiver:
 
     def stop(self) -> None:
         """Ask the thread to end. Does not wait."""
-        self._stopped.set()
+        self._is_stopping = True
+        self._thread.wake()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread to end."""
         self._thread.join(timeout_s)
 
-    def _run(self) -> None:
-        backoff_s = _BACKOFF_FIRST_S
+    def _step(self) -> float | None:
         try:
-            while not self._stopped.is_set() and not self._loop.is_closed():
-                try:
-                    self._read()
-                    return
-                except OffsetOutOfRange as error:
-                    self._trouble(error)
-                    self._skip_to_end()
-                except LogError as error:
-                    self._trouble(error)
-                self._stopped.wait(backoff_s)
-                backoff_s = min(backoff_s * 2, _BACKOFF_LAST_S)
+            rest_s = self._serve()
         except Exception:
             _logger.critical("the receiver of replies failed; connect again", exc_info=True)
-        finally:
+            rest_s = None
+        if rest_s is None:
+            self._close_consumer()
             self._on_end()
+        return rest_s
 
-    def _read(self) -> None:
-        """Read until the end is asked for."""
-        consumer: Consumer = self._log.consumer()
-        progress = ProgressWatch(self._log, lambda: time.monotonic() * 1000)
+    def _serve(self) -> float | None:
+        if self._is_stopping or self._loop.is_closed():
+            return None
         try:
-            consumer.assign({self._where: self._offset})
-            while not self._stopped.is_set() and not self._loop.is_closed():
-                records = consumer.poll(_RECORDS_MAX, _POLL_MS)
-                if progress.stalled(lambda: {self._where: self._offset}):
-                    raise LogUnavailable(f"reading replies stands still at offset {self._offset}, although there are more")
-                self.trouble = None
-                if not records:
-                    continue
-                self._offset = records[-1].offset + 1
-                if (replies := self._ours(records)) and not self._hand_over(replies):
-                    return
-        finally:
-            consumer.close()
+            return 0.0 if self._read() else None
+        except OffsetOutOfRange as error:
+            self._trouble(error)
+            self._skip_to_end()
+        except LogError as error:
+            self._trouble(error)
+        self._close_consumer()
+        rest_s, self._backoff_s = self._backoff_s, min(self._backoff_s * 2, _BACKOFF_LAST_S)
+        return rest_s
+
+    def _read(self) -> bool:
+        """Read what is there, waiting a while for it; False if there is no loop to give it to."""
+        if self._consumer is None or self._progress is None:
+            self._consumer = self._log.consumer()
+            self._progress = ProgressWatch(self._log, lambda: self._monotonic_s() * 1000)
+            self._consumer.assign({self._where: self._offset})
+        records = self._consumer.poll(_RECORDS_MAX, _POLL_MS)
+        if self._progress.stalled(lambda: {self._where: self._offset}):
+            raise LogUnavailable(f"reading replies stands still at offset {self._offset}, although there are more")
+        self.trouble = None
+        if not records:
+            return True
+        self._offset = records[-1].offset + 1
+        self._backoff_s = _BACKOFF_FIRST_S
+        replies = self._ours(records)
+        return not replies or self._hand_over(replies)
+
+    def _close_consumer(self) -> None:
+        if self._consumer is not None:
+            try:
+                self._consumer.close()
+            except LogError:
+                _logger.debug("a consumer of replies was closed with an error", exc_info=True)
+            self._consumer = None
 
     def _ours(self, records: list[Record]) -> list[Reply]:
         replies = []

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 
 from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge
 from perdure._log.port import Delivery, Headers, Log, Producer
+from perdure._machine import UNTIL_WOKEN, Machine
 
 _logger = logging.getLogger("perdure.channel")
 
@@ -53,19 +52,25 @@ Settled = list[tuple[Outgoing, LogError | None]]
 class Sender:
     """Appends to one topic from a thread of its own; every record given to `put` is settled exactly once."""
 
-    def __init__(self, log: Log, topic: str, loop: asyncio.AbstractEventLoop, on_settled: Callable[[Settled], None]) -> None:
+    def __init__(
+        self, log: Log, topic: str, loop: asyncio.AbstractEventLoop, machine: Machine, on_settled: Callable[[Settled], None]
+    ) -> None:
         self._log = log
         self._topic = topic
         self._loop = loop
+        self._monotonic_s = machine.monotonic_s
         self._on_settled = on_settled
-        self._queue: SimpleQueue[Outgoing | None] = SimpleQueue()
+        self._queue: deque[Outgoing] = deque()
+        self._is_stopping = False
         self._producer: Producer | None = None
-        self._in_flight: set[_Batch] = set()
+        self._in_flight: dict[_Batch, None] = {}  # in the order in which they left, which is that in which a failure is told
         self._settled: Settled = []
         self._answered_at = 0.0
+        self._nap_ms = _POLL_FIRST_MS
+        self._close_by: float | None = None
         self.failure: LogError | None = None
-        """Why the thread has ended by itself, if it has: from then on nothing is taken."""
-        self._thread = threading.Thread(target=self._run, name=f"perdure-sender-{topic}", daemon=True)
+        """Why the thread has ended, if it has: from then on nothing is taken."""
+        self._thread = machine.repeat(self._step, f"perdure-sender-{topic}")
 
     def start(self) -> None:
         """Start the thread."""
@@ -73,62 +78,59 @@ class Sender:
 
     def put(self, item: Outgoing) -> None:
         """Queue one record; the caller bounds how many."""
-        self._queue.put(item)
+        self._queue.append(item)
+        self._thread.wake()
+        if self.failure is not None:  # read behind the append, as the thread looks at the queue behind the write
+            self._settle_queued(self.failure)
 
     def stop(self) -> None:
         """Let what is queued leave, within about a second, and end the thread. Does not wait."""
-        self._queue.put(None)
+        self._is_stopping = True
+        self._thread.wake()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread to end."""
         self._thread.join(timeout_s)
 
-    def _run(self) -> None:
+    def _step(self) -> float | None:
         try:
-            self._serve()
+            ended = self._serve()
         except Exception as error:  # a defect here must reach the callers, who would wait for ever otherwise
             _logger.critical("the sender of %s failed; connect again", self._topic, exc_info=True)
-            self.failure = LogClosed(f"the sender of {self._topic} failed ({error!r}); connect again")
-            self._drop_producer(self.failure)
+            ended = LogClosed(f"the sender of {self._topic} failed ({error!r}); connect again")
+        if ended is not None:
+            self.failure = ended
+            self._drop_producer(ended)
             self._hand_over()
-            while (item := self._queue.get()) is not None:  # what was on its way here when the thread failed
-                self._settled.append((item, self.failure))
-                self._hand_over()
+            self._settle_queued(ended)  # what was on its way here meanwhile
+            return None
+        return 0.0 if self._in_flight or self._queue else UNTIL_WOKEN
 
-    def _serve(self) -> None:
-        nap_ms = _POLL_FIRST_MS
-        close_by: float | None = None
-        while True:
-            batch, closing = self._take()
-            if closing and close_by is None:
-                close_by = time.monotonic() + _CLOSE_S
-            if batch:
-                nap_ms = _POLL_FIRST_MS
-                self._append(batch)
-            if self._in_flight:
-                self._poll(nap_ms)
-                nap_ms = _POLL_FIRST_MS if self._settled else min(nap_ms * 2, _POLL_LAST_MS)
-            if close_by is not None and (not self._in_flight or time.monotonic() > close_by):
-                self._drop_producer(LogClosed("the connection was closed before the log acknowledged the command; its outcome is unknown"))
-                self._hand_over()
-                return
-            if not self._hand_over():
-                self._drop_producer(LogClosed("the event loop is closed"))
-                return
+    def _serve(self) -> LogError | None:
+        """Append what is queued, hear of what is in flight; why nothing more can be done, if that is so."""
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH_MAX))]
+        if self._is_stopping and not self._queue and self._close_by is None:
+            self._close_by = self._monotonic_s() + _CLOSE_S
+        if batch:
+            self._nap_ms = _POLL_FIRST_MS
+            self._append(batch)
+        if self._in_flight:
+            self._poll(self._nap_ms)
+            self._nap_ms = _POLL_FIRST_MS if self._settled else min(self._nap_ms * 2, _POLL_LAST_MS)
+        if self._close_by is not None and (not self._in_flight or self._monotonic_s() > self._close_by):
+            return LogClosed("the connection was closed before the log acknowledged the command; its outcome is unknown")
+        if not self._hand_over():
+            return LogClosed("the event loop is closed")
+        return None
 
-    def _take(self) -> tuple[list[Outgoing], bool]:
-        """What is queued, waiting for it only where nothing is in flight; and whether the end was asked for."""
-        batch: list[Outgoing] = []
+    def _settle_queued(self, error: LogError) -> None:
+        """Behind the end of the thread, and perhaps beside it: each record is popped by one of the two."""
+        unsent: Settled = []
         try:
-            item = self._queue.get_nowait() if self._in_flight else self._queue.get()
-            while item is not None:
-                batch.append(item)
-                if len(batch) == _BATCH_MAX:
-                    return batch, False
-                item = self._queue.get_nowait()
-        except Empty:
-            return batch, False
-        return batch, True
+            while True:
+                unsent.append((self._queue.popleft(), error))
+        except IndexError:
+            self._tell(unsent)
 
     def _append(self, items: list[Outgoing]) -> None:
         try:
@@ -138,7 +140,7 @@ class Sender:
             return
         self._producer = producer
         if not self._in_flight:
-            self._answered_at = time.monotonic()
+            self._answered_at = self._monotonic_s()
         by_partition: dict[int, _Batch] = {}
         for item in items:
             by_partition.setdefault(item.partition, _Batch(item.partition)).items.append(item)
@@ -150,7 +152,7 @@ class Sender:
                 except LogError as error:
                     self._refuse(batch, item, last, error)
             if batch.items:
-                self._in_flight.add(batch)
+                self._in_flight[batch] = None
 
     def _refuse(self, batch: _Batch, item: Outgoing, last: Outgoing, error: LogError) -> None:
         """The producer did not take `item`. Where it was to carry the token, nobody would hear of the others."""
@@ -177,11 +179,11 @@ class Sender:
             replace = replace or not isinstance(cause, RecordTooLarge | LogBusy)
         for token in tokens:
             if isinstance(token, _Batch) and token in self._in_flight:
-                self._in_flight.remove(token)
+                del self._in_flight[token]
                 self._settled.extend((item, None) for item in token.items)
         if tokens or failures:
-            self._answered_at = time.monotonic()
-        elif time.monotonic() - self._answered_at > _STALLED_S:
+            self._answered_at = self._monotonic_s()
+        elif self._monotonic_s() - self._answered_at > _STALLED_S:
             self._drop_producer(LogUnavailable(f"{self._log.url}: no append to {self._topic} was acknowledged for {_STALLED_S:.0f} s"))
         if replace:
             # A producer that failed once may fail for ever; what else it has in flight is sent again by those who wait for it.
@@ -194,7 +196,7 @@ class Sender:
         if isinstance(error, RecordTooLarge) and not alone:
             error = LogUnavailable(f"{self._topic}[{partition}]: one record of a batch was refused for its size ({error})")
         for batch in batches:
-            self._in_flight.remove(batch)
+            del self._in_flight[batch]
             self._settled.extend((item, error) for item in batch.items)
 
     def _drop_producer(self, error: LogError) -> None:
@@ -211,9 +213,12 @@ class Sender:
 
     def _hand_over(self) -> bool:
         """Give the outcomes to the event loop; False if it is closed."""
-        if not self._settled:
-            return not self._loop.is_closed()
         settled, self._settled = self._settled, []
+        return self._tell(settled)
+
+    def _tell(self, settled: Settled) -> bool:
+        if not settled:
+            return not self._loop.is_closed()
         try:
             self._loop.call_soon_threadsafe(self._on_settled, settled)
         except RuntimeError:  # how a closed loop answers

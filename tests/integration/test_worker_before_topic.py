@@ -16,6 +16,7 @@ from perdure._activity_worker.poll import Delivery, Poller
 from perdure._log.address import open_log
 from perdure._log.errors import TopicNotFound
 from perdure._log.port import Log
+from perdure._machine import THIS_MACHINE
 from perdure_platform.node.topics import TaskTopics
 from perdure_schemas.codec import encode_task
 from perdure_schemas.topics import task_topic, tasks_topic
@@ -51,7 +52,7 @@ async def taken(worker_log: Log, namespace: str, partitions: set[int], meanwhile
         if not missing and not complete.done():
             complete.set_result(None)
 
-    poller = Poller(worker_log, namespace, "work", 10_000, 100, take, complete.set_exception)
+    poller = Poller(worker_log, THIS_MACHINE, namespace, "work", 10_000, 100, take, complete.set_exception)
     poller.start()
     try:
         await asyncio.to_thread(meanwhile)

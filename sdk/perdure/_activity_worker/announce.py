@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable
 
 from perdure._activity_worker.report import deliver
@@ -35,7 +34,7 @@ class Line:
         on_logged: Callable[[], None],
         on_attention: Callable[[ActivityCancellationDetails], None],
     ) -> None:
-        self.nonce = uuid.uuid4().hex
+        self.nonce = channel.machine.new_id()
         self._channel = channel
         self._headers = headers
         self._start = (workflow_id, activity, identity, asks_grant)

@@ -245,7 +245,11 @@ class Attempt:
         converter = services.converter.payload_converter
         definition, function = services.functions.find(task.activity_type)
         context = Context(
-            make_info(self.delivery, services.channel.namespace, converter), converter, self._beat, services.shutdown, details=self._details
+            make_info(self.delivery, services.channel.namespace, converter, services.channel.log.now_ms()),
+            converter,
+            self._beat,
+            services.shutdown,
+            details=self._details,
         )
         values = arguments(definition, task, converter)
         if self._details is not None:

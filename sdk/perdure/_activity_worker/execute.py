@@ -92,7 +92,7 @@ async def call(
         interruptible(None)
 
 
-def make_info(delivery: Delivery, namespace: str, converter: PayloadConverter) -> Info:
+def make_info(delivery: Delivery, namespace: str, converter: PayloadConverter, now_ms: int) -> Info:
     """What the activity may know. Raises ApplicationError, not to be retried, if heartbeat details cannot be read (semantics 26)."""
     task = delivery.task
     try:
@@ -113,7 +113,7 @@ def make_info(delivery: Delivery, namespace: str, converter: PayloadConverter) -
         schedule_to_close_timeout=_duration(task.schedule_to_close_timeout_ms),
         scheduled_time=_moment(task.scheduled_time_ms),
         start_to_close_timeout=_duration(task.start_to_close_timeout_ms),
-        started_time=datetime.now(UTC),
+        started_time=_moment(now_ms),
         task_queue=task.task_queue,
         task_token=TaskToken(
             task.workflow_id, task.run_id, task.scheduled_event_id, task.attempt, delivery.token.decode("ascii", "replace")

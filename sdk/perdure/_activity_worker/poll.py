@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from perdure._activity_worker.progress import Progress
 from perdure._activity_worker.set_aside import DeadLetters
-from perdure._log.errors import LogBusy, LogUnauthorized, LogUnavailable, OffsetOutOfRange, TopicNotFound
+from perdure._log.errors import LogBusy, LogError, LogUnauthorized, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import GroupConsumer, Log, Record
+from perdure._machine import Machine
 from perdure_schemas.codec import decode_task
 from perdure_schemas.errors import CodecError
 from perdure_schemas.headers import TASK_TOKEN
@@ -35,6 +34,8 @@ _COMMIT_EVERY_S = 0.1
 _RETRY_FIRST_S = 0.2
 _RETRY_LAST_S = 5.0
 _LOG_TIMEOUT_MS = 10_000
+_WAITED_OUT = (LogUnavailable, LogBusy, OffsetOutOfRange, TopicNotFound)
+"""What passes by itself, or by what somebody else does: the group is joined again, after a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Poller:
     def __init__(
         self,
         log: Log,
+        machine: Machine,
         namespace: str,
         task_queue: str,
         session_timeout_ms: int,
@@ -71,6 +73,7 @@ class Poller:
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._log = log
+        self._monotonic_s = machine.monotonic_s
         self._namespace = namespace
         self._task_queue = task_queue
         self._topic = tasks_topic(namespace, task_queue)
@@ -79,23 +82,26 @@ class Poller:
         self._on_tasks = on_tasks
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        # Each of the next three has one writer, and whole reads and writes of them are atomic.
+        # Each of these has one writer, and whole reads and writes of them are atomic.
         self._handed = 0
         self._released = 0
         self._taking = True
         self._starved = False
-        self._wake = threading.Event()
-        self._stopped = threading.Event()
+        self._is_stopping = False
+        self._consumer: GroupConsumer | None = None
+        self._paused = False
+        self._joined_at = 0.0
+        self._retry_s = _RETRY_FIRST_S
         self._inbox: deque[tuple[int, int] | _Confirmation] = deque()
         self._progress = Progress()
         self._confirmations: list[_Confirmation] = []
-        self._dead_letters = DeadLetters(log, namespace)
+        self._dead_letters = DeadLetters(log, namespace, machine.monotonic_s)
         self._brisk_until = 0.0
         self._commit_at = 0.0
         self._confirm_at = 0.0
         self._has_left = False
         self._last_commit_recorded = False
-        self._thread = threading.Thread(target=self._run, name=f"perdure-tasks-{task_queue}", daemon=True)
+        self._thread = machine.repeat(self._step, f"perdure-tasks-{task_queue}")
 
     # -- on the loop
 
@@ -111,13 +117,13 @@ class Poller:
         """So many of the tasks that were handed over are no longer here."""
         self._released += tasks
         if self._starved and self._room() >= self._capacity // 4:
-            self._wake.set()
+            self._thread.wake()
 
     def committed(self, partition: int, offset: int) -> asyncio.Future[bool]:
         """Whether the task's offset is committed, once that is known; False if the partition is another member's now."""
         confirmation = _Confirmation(partition, offset, self._loop.create_future())
         self._inbox.append(confirmation)
-        self._wake.set()
+        self._thread.wake()
         if self._has_left:  # read behind the append, as the thread looks at the inbox behind the write
             _resolve([confirmation], self._is_recorded(confirmation))
         return confirmation.done
@@ -125,48 +131,59 @@ class Poller:
     def stop_taking(self) -> None:
         """Take no further tasks, but stay a member and commit."""
         self._taking = False
-        self._wake.set()
+        self._thread.wake()
 
     def stop(self) -> None:
         """Commit what is settled and leave the group. Does not wait."""
-        self._stopped.set()
-        self._wake.set()
+        self._is_stopping = True
+        self._thread.wake()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread to end."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        self._thread.join(timeout_s)
 
     # -- on the thread
 
     def _room(self) -> int:
         return self._capacity - (self._handed - self._released)
 
-    def _run(self) -> None:
-        retry_s = _RETRY_FIRST_S
+    def _step(self) -> float | None:
         try:
-            while not self._stopped.is_set():
-                started_at = time.monotonic()
-                try:
-                    self._ensure_topic()
-                    self._poll()
-                except (LogUnavailable, LogBusy, OffsetOutOfRange, TopicNotFound) as error:
-                    if time.monotonic() - started_at > _RETRY_LAST_S:
-                        retry_s = _RETRY_FIRST_S
-                    _logger.warning("tasks of queue %r cannot be taken for now: %s", self._task_queue, error)
-                    self._stopped.wait(retry_s)
-                    retry_s = min(retry_s * 2, _RETRY_LAST_S)
+            if not self._is_stopping:
+                return self._serve()
+            self._leave()
         except Exception as error:  # noqa: BLE001 - raised on the loop
             self._call(self._on_failure, error)
-        finally:
-            self._has_left = True
-            self._note()
-            for each in tuple(self._confirmations):
-                self._answer([each], self._is_recorded(each))
+            self._close_consumer()
+        self._has_left = True
+        self._note()
+        for each in tuple(self._confirmations):
+            self._answer([each], self._is_recorded(each))
+        return None
+
+    def _serve(self) -> float:
+        """Be a member of the group, and do one round; how long to rest."""
+        try:
+            return self._round(self._consumer or self._join_group())
+        except _WAITED_OUT as error:
+            self._close_consumer()
+            if self._monotonic_s() - self._joined_at > _RETRY_LAST_S:
+                self._retry_s = _RETRY_FIRST_S
+            _logger.warning("tasks of queue %r cannot be taken for now: %s", self._task_queue, error)
+            rest_s, self._retry_s = self._retry_s, min(self._retry_s * 2, _RETRY_LAST_S)
+            return rest_s
 
     def _is_recorded(self, confirmation: _Confirmation) -> bool:
         """Whether the offset was committed before this member left its group."""
         return self._last_commit_recorded and self._progress.has_passed(confirmation.partition, confirmation.offset)
+
+    def _join_group(self) -> GroupConsumer:
+        self._joined_at = self._monotonic_s()
+        self._ensure_topic()
+        group = workers_group(self._namespace, self._task_queue)
+        consumer = self._consumer = self._log.group_consumer(group, self._topic, self._session_timeout_ms)
+        self._paused = False
+        return consumer
 
     def _ensure_topic(self) -> None:
         if self._topic in self._log.describe_topics([self._topic], _LOG_TIMEOUT_MS):
@@ -178,38 +195,46 @@ class Poller:
                 f"{self._log.url} has no topic {self._topic!r} and this worker may not create it ({error}); create it, or let the worker"
             ) from error
 
-    def _poll(self) -> None:
-        """Serve as one member of the group."""
-        consumer = self._log.group_consumer(workers_group(self._namespace, self._task_queue), self._topic, self._session_timeout_ms)
-        paused = False
+    def _round(self, consumer: GroupConsumer) -> float:
+        self._starved = False
+        self._note()
+        self._commit(consumer)
+        self._set_aside()
+        room = self._room() if self._taking else 0
+        if self._paused != (room <= 0):
+            self._paused = not self._paused
+            (consumer.pause if self._paused else consumer.resume)()
+        poll_ms = _POLL_BRISK_MS if self._is_brisk() else _POLL_MS
+        if records := consumer.poll(max(1, min(room, _BATCH_MAX)), 0 if self._paused else poll_ms):
+            self._hand_over(consumer, records)
+        if not self._paused:
+            return 0.0
+        self._starved = True
+        return 0.0 if self._room() >= self._capacity // 4 and self._taking else poll_ms / 1000
+
+    def _leave(self) -> None:
+        """Commit what is settled, as far as the log takes it, and leave the group."""
+        consumer = self._consumer
+        if consumer is None:
+            return
         try:
-            while not self._stopped.is_set():
-                self._note()
-                self._commit(consumer)
-                self._set_aside()
-                room = self._room() if self._taking else 0
-                if paused != (room <= 0):
-                    paused = not paused
-                    (consumer.pause if paused else consumer.resume)()
-                if paused:
-                    self._wait_for_room()
-                timeout_ms = 0 if paused else _POLL_BRISK_MS if self._is_brisk() else _POLL_MS
-                if records := consumer.poll(max(1, min(room, _BATCH_MAX)), timeout_ms):
-                    self._hand_over(consumer, records)
             self._note()
             self._confirm(consumer, 0.0)
             self._last_commit_recorded = self._commit_now(consumer)
-        finally:
-            consumer.close()
+        except _WAITED_OUT as error:
+            _logger.warning("the last commit of queue %r was not made: %s", self._task_queue, error)
+        self._close_consumer()
 
-    def _wait_for_room(self) -> None:
-        self._starved = True
-        self._wake.wait((_POLL_BRISK_MS if self._is_brisk() else _POLL_MS) / 1000)
-        self._wake.clear()
-        self._starved = False
+    def _close_consumer(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            try:
+                consumer.close()
+            except LogError:
+                _logger.debug("a member of the group of queue %r was closed with an error", self._task_queue, exc_info=True)
 
     def _is_brisk(self) -> bool:
-        return bool(self._confirmations) or time.monotonic() < self._brisk_until
+        return bool(self._confirmations) or self._monotonic_s() < self._brisk_until
 
     def _note(self) -> None:
         """Take in what the loop has said."""
@@ -221,7 +246,7 @@ class Poller:
                 self._progress.settle(*said)
 
     def _commit(self, consumer: GroupConsumer) -> None:
-        now = time.monotonic()
+        now = self._monotonic_s()
         if self._confirmations and now >= self._confirm_at:
             self._confirm(consumer, now)
         if now >= self._commit_at and (positions := self._progress.moved()):
@@ -268,7 +293,7 @@ class Poller:
             deliveries.append(Delivery(task, record.partition, record.offset, _may_be_repeated(consumer, record), token))
         if deliveries:
             if any(delivery.may_be_repeated for delivery in deliveries):
-                self._brisk_until = time.monotonic() + _BRISK_S
+                self._brisk_until = self._monotonic_s() + _BRISK_S
             self._handed += len(deliveries)
             self._call(self._on_tasks, deliveries)
 
@@ -280,7 +305,7 @@ class Poller:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:  # how a closed loop answers
-            self._stopped.set()
+            self._is_stopping = True
 
 
 def _resolve(confirmations: Sequence[_Confirmation], recorded: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Callable
 
 from perdure._log.errors import LogError
 from perdure._log.port import Delivery, Log, Record
@@ -23,8 +23,9 @@ _RETRY_S = 1.0
 class DeadLetters:
     """Keeps what could not be read until the log has taken its dead letter."""
 
-    def __init__(self, log: Log, namespace: str) -> None:
+    def __init__(self, log: Log, namespace: str, monotonic_s: Callable[[], float]) -> None:
         self._log = log
+        self._monotonic_s = monotonic_s
         self._topic = dead_letters_topic(namespace)
         self._unsent: list[tuple[Record, DeadLetter]] = []
         self._send_at = 0.0
@@ -43,7 +44,7 @@ class DeadLetters:
 
     def send(self) -> list[Record]:
         """Send what waits, waiting for the log at most two seconds; the records whose letters are in the log now."""
-        if not self._unsent or time.monotonic() < self._send_at:
+        if not self._unsent or self._monotonic_s() < self._send_at:
             return []
         try:
             taken = self._append()
@@ -52,7 +53,7 @@ class DeadLetters:
             _logger.warning("%d dead letters wait: %s", len(self._unsent), error)
         sent = [record for index, (record, _) in enumerate(self._unsent) if index in taken]
         self._unsent = [each for index, each in enumerate(self._unsent) if index not in taken]
-        self._send_at = time.monotonic() + _RETRY_S if self._unsent else 0.0
+        self._send_at = self._monotonic_s() + _RETRY_S if self._unsent else 0.0
         return sent
 
     def _append(self) -> set[object]:

@@ -77,6 +77,7 @@ class ActivityWorker:
         executor = self._given_executor or ThreadPoolExecutor(self._slots, "perdure-activity")
         poller = Poller(
             self._channel.log,
+            self._channel.machine,
             self._channel.namespace,
             self._task_queue,
             self._session_timeout_ms,

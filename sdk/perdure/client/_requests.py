@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -48,9 +47,9 @@ class Pace:
     first_s: float
     last_s: float
 
-    def wait_s(self, copies: int) -> float:
-        """How long to wait after this many copies, jittered so that many callers do not return as one."""
-        return float(min(self.first_s * 2 ** min(copies - 1, 30), self.last_s)) * random.uniform(1 - _JITTER, 1 + _JITTER)
+    def wait_s(self, copies: int, chance: Callable[[], float]) -> float:
+        """How long to wait after this many copies, jittered by `chance` so that many callers do not return as one."""
+        return float(min(self.first_s * 2 ** min(copies - 1, 30), self.last_s)) * (1 + _JITTER * (2 * chance() - 1))
 
 
 CALL_PACE = Pace(1.0, 5.0)
@@ -179,9 +178,10 @@ class Requests:
 
     async def _run(self, exchange: _Exchange, wanted: tuple[type[_Body], ...], replies: Replies, *, wait_first: bool = False) -> _Body:
         loop = asyncio.get_running_loop()
+        chance = self.channel.machine.chance
         copies = 0
         trouble: LogError | None = None
-        send_at = loop.time() + (exchange.pace.wait_s(1) if wait_first else 0.0)
+        send_at = loop.time() + (exchange.pace.wait_s(1, chance) if wait_first else 0.0)
         while True:
             now = loop.time()
             if exchange.until is not None and now >= exchange.until:
@@ -195,7 +195,7 @@ class Requests:
                     except LogError as error:
                         raise self._broken(exchange, replies, copies, error) from error
                 copies += 1
-                send_at = loop.time() + exchange.pace.wait_s(copies)
+                send_at = loop.time() + exchange.pace.wait_s(copies, chance)
             wake_at = send_at if exchange.until is None else min(send_at, exchange.until)
             item = await replies.take((wake_at - loop.time()) * 1000)
             match item:
