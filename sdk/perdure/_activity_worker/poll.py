@@ -31,6 +31,8 @@ _POLL_BRISK_MS = 2
 """The same where an attempt waits for the commit before it may run."""
 _BRISK_S = 1.0
 _COMMIT_EVERY_S = 0.1
+_COMMIT_AGAIN_S = 5.0
+"""What was sent, and that nobody has heard of for so long, is committed once more and awaited: the queue may have no further task."""
 _RETRY_FIRST_S = 0.2
 _RETRY_LAST_S = 5.0
 _LOG_TIMEOUT_MS = 10_000
@@ -94,6 +96,7 @@ class Poller:
         self._retry_s = _RETRY_FIRST_S
         self._inbox: deque[tuple[int, int] | _Confirmation] = deque()
         self._progress = Progress()
+        self._backlog_ends: dict[int, int | None] = {}  # of the assignments under which `_progress` was taken
         self._confirmations: list[_Confirmation] = []
         self._dead_letters = DeadLetters(log, namespace, machine.monotonic_s)
         self._brisk_until = 0.0
@@ -183,6 +186,9 @@ class Poller:
         group = workers_group(self._namespace, self._task_queue)
         consumer = self._consumer = self._log.group_consumer(group, self._topic, self._session_timeout_ms)
         self._paused = False
+        for partition in self._backlog_ends:
+            self._progress.forget(partition)
+        self._backlog_ends.clear()
         return consumer
 
     def _ensure_topic(self) -> None:
@@ -198,6 +204,7 @@ class Poller:
     def _round(self, consumer: GroupConsumer) -> float:
         self._starved = False
         self._note()
+        self._forget_lost(consumer)
         self._commit(consumer)
         self._set_aside()
         room = self._room() if self._taking else 0
@@ -219,6 +226,7 @@ class Poller:
             return
         try:
             self._note()
+            self._forget_lost(consumer)
             self._confirm(consumer, 0.0)
             self._last_commit_recorded = self._commit_now(consumer)
         except _WAITED_OUT as error:
@@ -253,12 +261,19 @@ class Poller:
             consumer.commit(positions)
             self._progress.sent()
             self._commit_at = now + _COMMIT_EVERY_S
+        elif now >= self._commit_at + _COMMIT_AGAIN_S and self._progress.unconfirmed():
+            self._commit_now(consumer)
+            self._commit_at = now
+
+    def _forget_lost(self, consumer: GroupConsumer) -> None:
+        """What another member may have had meanwhile is no longer to be committed: that would take back what it has committed."""
+        for partition, end in tuple(self._backlog_ends.items()):
+            if end is None or _backlog_end(consumer, partition) != end:
+                self._progress.forget(partition)
+                del self._backlog_ends[partition]
 
     def _confirm(self, consumer: GroupConsumer, now: float) -> None:
-        lost = [each for each in self._confirmations if not _holds(consumer, each.partition)]
-        for each in lost:
-            self._progress.forget(each.partition)
-        self._answer(lost, False)
+        self._answer([each for each in self._confirmations if not self._progress.has(each.partition, each.offset)], False)
         if ready := [each for each in self._confirmations if self._progress.has_passed(each.partition, each.offset)]:
             if self._commit_now(consumer):
                 self._answer(ready, True)
@@ -266,7 +281,7 @@ class Poller:
                 self._confirm_at = now + _RETRY_FIRST_S
 
     def _commit_now(self, consumer: GroupConsumer) -> bool:
-        positions = {partition: offset for partition, offset in self._progress.unconfirmed().items() if _holds(consumer, partition)}
+        positions = self._progress.unconfirmed()
         if positions and not consumer.commit_now(positions):
             return False
         self._progress.committed()
@@ -280,7 +295,12 @@ class Poller:
     def _hand_over(self, consumer: GroupConsumer, records: list[Record]) -> None:
         deliveries: list[Delivery] = []
         for record in records:
-            if not self._progress.take(record.partition, record.offset):
+            end = _backlog_end(consumer, record.partition)
+            is_given_anew = self._backlog_ends.get(record.partition, end) != end
+            self._backlog_ends[record.partition] = end
+            if is_given_anew:
+                self._progress.forget(record.partition)
+            if not self._progress.take(record.partition, record.offset) or is_given_anew:
                 # Before the tasks: what waits for a commit of the former assignment must learn first that it will not come.
                 self._note()
                 self._answer([each for each in self._confirmations if each.partition == record.partition], False)
@@ -290,7 +310,7 @@ class Poller:
                 self._dead_letters.add(record, error)
                 continue
             token = next((value for name, value in record.headers if name == TASK_TOKEN), b"")
-            deliveries.append(Delivery(task, record.partition, record.offset, _may_be_repeated(consumer, record), token))
+            deliveries.append(Delivery(task, record.partition, record.offset, end is None or record.offset < end, token))
         if deliveries:
             if any(delivery.may_be_repeated for delivery in deliveries):
                 self._brisk_until = self._monotonic_s() + _BRISK_S
@@ -314,16 +334,8 @@ def _resolve(confirmations: Sequence[_Confirmation], recorded: bool) -> None:
             confirmation.done.set_result(recorded)
 
 
-def _holds(consumer: GroupConsumer, partition: int) -> bool:
+def _backlog_end(consumer: GroupConsumer, partition: int) -> int | None:
     try:
-        consumer.backlog_end(partition)
-    except KeyError:
-        return False
-    return True
-
-
-def _may_be_repeated(consumer: GroupConsumer, record: Record) -> bool:
-    try:
-        return record.offset < consumer.backlog_end(record.partition)
+        return consumer.backlog_end(partition)
     except KeyError:  # no longer this member's
-        return True
+        return None

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class _Taken:
-    """The offsets from `first` to before `end` are here; those in `settled` wait only for earlier ones."""
+    """Taken from `begin` on. The offsets from `first` to before `end` are here; those in `settled` wait only for earlier ones."""
 
+    begin: int
     first: int
     end: int
     settled: set[int] = field(default_factory=set)
@@ -35,7 +36,7 @@ class Progress:
             taken.end += 1
             return True
         self.forget(partition)
-        self._partitions[partition] = _Taken(offset, offset + 1)
+        self._partitions[partition] = _Taken(offset, offset, offset + 1)
         return taken is None
 
     def settle(self, partition: int, offset: int) -> None:
@@ -50,9 +51,14 @@ class Progress:
             self._moved.add(partition)
 
     def has_passed(self, partition: int, offset: int) -> bool:
-        """Whether the record and all before it are settled."""
+        """Whether the record and all that were taken before it are settled."""
         taken = self._partitions.get(partition)
-        return taken is not None and offset < taken.first
+        return taken is not None and taken.begin <= offset < taken.first
+
+    def has(self, partition: int, offset: int) -> bool:
+        """Whether the record was taken, and its partition not forgotten since."""
+        taken = self._partitions.get(partition)
+        return taken is not None and taken.begin <= offset < taken.end
 
     def forget(self, partition: int) -> None:
         """The partition is another member's."""
