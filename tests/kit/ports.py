@@ -1,4 +1,4 @@
-"""Every port call of an owner process as a place where it can die: before the call, or after it was executed."""
+"""Every port call of a process as a place where it can die: before the call, or after it was executed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PortCalls:
 class Port:
     """A port whose every call is counted; what it makes is a port again."""
 
-    _MAKES = frozenset({"producer", "consumer", "membership", "request_end_offsets", "open"})
+    _MAKES = frozenset({"producer", "consumer", "membership", "group_consumer", "request_end_offsets", "open"})
     _PLAIN = frozenset({"now_ms", "url", "creates_namespaces", "default_partitions", "outstanding"})
 
     def __init__(self, inner: Any, calls: PortCalls, name: str) -> None:

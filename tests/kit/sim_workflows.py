@@ -245,6 +245,51 @@ class SimStubborn:
         return attempt
 
 
+@workflow.defn
+class SimCharge:
+    """Something that must not be done twice, however it ends."""
+
+    @workflow.run
+    async def run(self, amount: int) -> str:
+        once = RetryPolicy(maximum_attempts=1)
+        try:
+            await workflow.execute_activity("charge", amount, start_to_close_timeout=timedelta(seconds=4), retry_policy=once)
+        except ActivityError:
+            return "perhaps"
+        return "charged"
+
+
+@workflow.defn
+class SimCount:
+    """A long activity that tells how far it is."""
+
+    @workflow.run
+    async def run(self, end: int) -> str:
+        await workflow.execute_activity(
+            "count_up", end, start_to_close_timeout=MINUTE, heartbeat_timeout=timedelta(seconds=1), retry_policy=RETRY
+        )
+        return "counted"
+
+
+@workflow.defn
+class SimEndless:
+    """Has an activity that ends only when the workflow is cancelled."""
+
+    @workflow.run
+    async def run(self) -> str:
+        try:
+            await workflow.execute_activity(
+                "endless",
+                start_to_close_timeout=MINUTE,
+                heartbeat_timeout=timedelta(seconds=1),
+                retry_policy=RETRY,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
+        except ActivityError as error:
+            return f"ended by {type(error.cause).__name__}"
+        return "never"
+
+
 WORKFLOWS = [
     SimAccount,
     SimBomb,
@@ -252,7 +297,10 @@ WORKFLOWS = [
     SimCanceller,
     SimCareful,
     SimChain,
+    SimCharge,
+    SimCount,
     SimCounter,
+    SimEndless,
     SimFanOut,
     SimImpatient,
     SimMessenger,

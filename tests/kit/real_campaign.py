@@ -1,0 +1,42 @@
+"""Failures at every port call of a real client and a real worker, for `make sim` and for the sample in `make test`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from kit.campaign import CHUNK, Outcome
+from kit.real_scenarios import CLIENT, REAL_FAILURES, REAL_SCENARIOS, WORKER, real_calls
+
+OF_WORKERS = {"crash_before_beside", "crash_after_beside", "commit_refused", "commit_untold", "commit_lost"}
+"""What a client has no part in."""
+
+
+def fail_actor_at(name: str, actor: str, failure: str, places: Iterable[int]) -> Outcome:
+    """Run a scenario once for each port call of the actor, which fails."""
+    outcome, began = Outcome(), time.process_time()
+    for at in places:
+        outcome.runs += 1
+        try:
+            hit = REAL_FAILURES[failure](name, actor, at)
+            outcome.seen[hit] += 1
+        except Exception as error:
+            outcome.failures.append(f"REAL_FAILURES[{failure!r}]({name!r}, {actor!r}, {at})  # {type(error).__name__}: {error}")
+    outcome.seconds = time.process_time() - began
+    return outcome
+
+
+def kinds() -> Iterator[tuple[str, str, str]]:
+    """Every scenario, actor and failure that go together."""
+    for name in REAL_SCENARIOS:
+        for failure in REAL_FAILURES:
+            for actor in (WORKER,) if failure in OF_WORKERS else (WORKER, CLIENT):
+                yield name, actor, failure
+
+
+def every_real_call() -> Iterator[tuple[str, str, str, list[int]]]:
+    """All there are, in pieces."""
+    for name, actor, failure in kinds():
+        places = list(range(1, len(real_calls(name, actor, failure)) + 1))
+        for first in range(0, len(places), CHUNK):
+            yield name, actor, failure, places[first : first + CHUNK]
