@@ -33,6 +33,8 @@ class Ledger:
     executions: list[Execution] = field(default_factory=list)
     disturbances: list[tuple[int, str]] = field(default_factory=list)
     dispatched_ms: dict[Attempt, int] = field(default_factory=dict)
+    details: dict[Attempt, list[Any]] = field(default_factory=dict)
+    """Heartbeat details that an attempt's task carries."""
 
     def disturb(self, what: str) -> None:
         """Something happened after which tasks may come again."""
@@ -127,6 +129,7 @@ class Activities:
         info = activity.info()
         if not self._is_dead():
             attempt = (info.workflow_run_id, info.activity_id, info.attempt)
+            assert list(info.heartbeat_details) == self._ledger.details[attempt], f"{attempt} was given {info.heartbeat_details}"
             at_most_once = info.retry_policy is not None and info.retry_policy.maximum_attempts == 1
             self._ledger.executions.append(Execution(attempt, info.activity_type, self._worker, self._ledger.now_ms(), at_most_once))
         return info.attempt

@@ -24,9 +24,10 @@ CALL_TIMEOUT = timedelta(seconds=2)
 class Asking:
     """A script's calls. What they are told is compared with the log, at once."""
 
-    def __init__(self, world: RealWorld, client: Client) -> None:
+    def __init__(self, world: RealWorld, client: Client, prefix: str = "") -> None:
         self.world = world
         self.client = client
+        self._prefix = prefix
         self._numbers: dict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
 
     async def start(self, workflow_id: str, workflow_type: str, *args: Any, **options: Any) -> bool:
@@ -74,8 +75,12 @@ class Asking:
         assert value == self.world.promises.results[workflow_id], f"{workflow_id} gave {value}: {self.world.promises.results[workflow_id]}"
         return value
 
+    def under(self, prefix: str) -> Asking:
+        """The same, with request ids of its own."""
+        return Asking(self.world, self.client, prefix)
+
     async def _act(self, workflow_id: str, call: Callable[[str], Awaitable[None]]) -> bool:
-        request_id = f"{workflow_id}/{next(self._numbers[workflow_id])}"
+        request_id = f"{self._prefix}{workflow_id}/{next(self._numbers[workflow_id])}"
         seen = self.world.promises.seen
         while True:
             try:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import json
 import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -34,7 +35,7 @@ from perdure_schemas import codec, notes
 from perdure_schemas.commands import CancelWorkflow, SignalWorkflow, StartWorkflow, TerminateWorkflow
 from perdure_schemas.history import CommitRecord
 from perdure_schemas.payload import Payloads
-from perdure_schemas.replies import Accepted, Refused, WorkflowClosed
+from perdure_schemas.replies import Accepted, ActivityAttention, ActivityStartAcknowledged, Refused, ReplyBody, WorkflowClosed
 
 IDLE_STEP_MAX_MS = 500
 _ACTS = (StartWorkflow, SignalWorkflow, CancelWorkflow, TerminateWorkflow)
@@ -157,6 +158,9 @@ class RealWorld(World):
         process = self.actors.get(name)
         if process is None:
             return
+        if self.clock.ms - process.turned_ms >= SESSION_MS // 2:
+            self.ledger.disturb(f"{name} was slow")
+        process.turned_ms = self.clock.ms
         try:
             process.turn()
         except Crash:
@@ -209,6 +213,8 @@ class RealWorld(World):
     def check(self) -> None:
         super().check()
         self.ledger.check()
+        if self.ledger.repeated():
+            self.promises.seen["executed again"] += 1
 
     # -- what is seen
 
@@ -244,14 +250,23 @@ class RealWorld(World):
             if attempt in self.ledger.dispatched_ms:
                 self.ledger.disturb(f"{attempt} is sent again")
             self.ledger.dispatched_ms.setdefault(attempt, record.timestamp_ms)
+            self.ledger.details[attempt] = [json.loads(payload.data) for payload in task.heartbeat_details]
             last = self._heartbeats.get((task.run_id, task.scheduled_event_id), ())
             assert task.attempt == 1 or task.heartbeat_details == last, f"heartbeat details: {task} and not {last}"
-        elif kind == "replies" and isinstance(codec.decode_reply(record.value).body, WorkflowClosed):
-            return  # how a start that waits for its result is answered too
+        elif kind == "replies" and not self._is_for_promises(codec.decode_reply(record.value).body):
+            return
         live_before = len(self.promises.live)
         self.promises.watch(record)
         for _, _, history in self.promises.live[live_before:]:
             self._note(history)
+
+    def _is_for_promises(self, body: ReplyBody) -> bool:
+        """Not those of other conversations: with workers, and of a start that waits for its result."""
+        if isinstance(body, ActivityStartAcknowledged):
+            self.promises.seen["start acknowledged" if body.granted else "grant refused"] += 1
+        elif isinstance(body, ActivityAttention):
+            self.promises.seen["attempt not wanted" if body.not_found else "cancellation sent"] += 1
+        return not isinstance(body, WorkflowClosed | ActivityStartAcknowledged | ActivityAttention)
 
     def _note(self, history: CommitRecord) -> None:
         for transition in history.transitions:

@@ -155,6 +155,7 @@ class SimProcess:
         self.order: Callable[[list[Callable[[], None]]], list[Callable[[], None]]] = lambda parts: parts
         """In which order threads and loop come; a schedule makes it a matter of chance."""
         self.main: asyncio.Task[Any] | None = None
+        self.turned_ms = now_ms()
 
     @property
     def is_dead(self) -> bool:
