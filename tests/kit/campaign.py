@@ -172,6 +172,11 @@ def main() -> int:
             failed += len(
                 _gather(f"{what} ones run again, here and in another process", pool.map(run_again, again, repeat(steps)), _say).failures
             )
+        from kit.real_campaign import run_real_actors  # it imports this module
+
+        failed += run_real_actors(
+            pool, range(arguments.first_seed, end)[: arguments.seeds // 20], lambda what, outcomes: _gather(what, outcomes, _say)
+        )
     if missing := sorted(IN_A_CAMPAIGN - seen):
         _say(f"NEVER SEEN: {', '.join(missing)}")
     return 1 if failed or (missing and arguments.seeds >= SEEDS_FOR_ALL) else 0

@@ -242,8 +242,8 @@ def run_with_fate(name: str, actor: str, at: int, fate: Fate, late_steps: int = 
     with _ended(world):
         for _ in range(late_steps):
             world.step()
-        while world.medium.on_the_way or world.medium.copies:
-            world.medium.deliver([*world.medium.on_the_way, *world.medium.copies][0])
+        while world.medium.on_the_way:
+            world.medium.deliver(world.medium.on_the_way[0])
         settle(world)
     return fates.names[at - 1] if len(fates.names) >= at else ""
 

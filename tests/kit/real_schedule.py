@@ -25,6 +25,9 @@ from perdure_platform.config import OwnerLimits
 LEAP_MS = 700
 ACCOUNTS = ("account-0", "account-3", "account-5")
 
+BAD_FATES = [Fate.LATE, Fate.LOST, Fate.UNTOLD, Fate.TWICE, Fate.TOLD_LATE, Fate.FAILED_LATE, Fate.STALLED]
+WISHES = ("transfer", "deposit", "deposit", "query", "note", "count", "charge", "charge", "long", "endless", "fan", "again")
+
 
 @dataclass
 class Wish:
@@ -63,7 +66,7 @@ class RealSchedule:
         self.workers = [f"worker-{number}" for number in range(chance.choice((1, 2, 2, 3)))]
         self.clients = [f"client-{number}" for number in range(chance.choice((1, 2)))]
         self.wishes: dict[str, list[Wish]] = {name: [] for name in self.clients}
-        self._bad_fates = chance.choice(([], [Fate.LATE], [Fate.LATE, Fate.TWICE], [Fate.LOST, Fate.UNTOLD], list(Fate)[1:]))
+        self._bad_fates = chance.choice(([], [Fate.LATE], [Fate.LATE, Fate.TWICE], [Fate.LOST, Fate.UNTOLD], BAD_FATES))
         self._fate_rate = chance.choice((0.02, 0.1, 0.3))
         self._fault_rate = chance.choice((0.0, 0.05, 0.15))
         self._call_faults = chance.random() < 0.6
@@ -77,20 +80,16 @@ class RealSchedule:
         self._closing = False
 
     def run(self) -> RealWorld:
-        """Begin in peace, live through the faults, and come right."""
+        """Live through the faults, and come right."""
         world = self.world
         try:
             self._say_the_truth()
             for name in self.owners:
                 world.start(name=name)
-            self._calm = True
             for name in (*self.workers, *self.clients):
                 self._start(name)
             for account in ACCOUNTS:
                 self._wish_for(lambda ask, account=account: ask.start(account, "SimAccount", 0, 0))  # type: ignore[misc]
-            for _ in range(20):
-                self.step()
-            self._calm = False
             world.medium.fate = self._fate
             for _ in range(self.steps):
                 self.step()
@@ -117,9 +116,9 @@ class RealSchedule:
                 self._turn_actor(name)
             elif not self._calm and chance.random() < 0.1 and not (name in self.workers and self._closing):
                 self._start(name)
-        for append in [*world.medium.on_the_way, *world.medium.copies]:
-            if chance.random() < 0.2 and append in (*world.medium.on_the_way, *world.medium.copies):
-                world.medium.deliver(append)
+        for later in list(world.medium.on_the_way):
+            if chance.random() < 0.2 and later in world.medium.on_the_way:
+                world.medium.deliver(later)
         if not self._calm and chance.random() < 0.25:
             self._wish()
         world.clock.ms += chance.choice((1, STEP_MS, STEP_MS, 5 * STEP_MS)) if chance.random() >= self._leap_rate else LEAP_MS
@@ -129,7 +128,7 @@ class RealSchedule:
     def _turn_owner(self, name: str) -> None:
         world = self.world
         if name in world.processes:
-            world.processes[name].node.turn(0)
+            world.turn(world.processes[name])
         elif self.random.random() < 0.2:
             world.start(name=name)
 
@@ -215,9 +214,9 @@ class RealSchedule:
         process = world.actors[name]
         if process.loop.is_running() or any(thread.is_in_step for thread in process.threads):
             return
-        for append in [append for append in world.medium.on_the_way if append.producer in process.own_log.producers]:
+        for later in [later for later in world.medium.on_the_way if later.producer in process.own_log.producers]:
             if chance.random() < 0.5:
-                world.medium.on_the_way.remove(append)
+                world.medium.lose(later)
         world.kill_actor(name)
         world.paused.discard(name)
         self._died(name)
@@ -266,6 +265,9 @@ class RealSchedule:
                     if task.done():
                         task.result()
                 await asyncio.sleep(0.02)
+            for task in asked.values():
+                task.cancel()  # another client was told already
+            await asyncio.gather(*asked.values(), return_exceptions=True)
 
         return live
 
@@ -327,13 +329,11 @@ class RealSchedule:
                 world.start(name=name)
         self._say_the_truth()
         self._closing = True
-        while world.medium.on_the_way or world.medium.copies:
-            world.medium.deliver(self.random.choice([*world.medium.on_the_way, *world.medium.copies]))
+        while world.medium.on_the_way:
+            world.medium.deliver(self.random.choice(world.medium.on_the_way))
             if self.random.random() < 0.5:
                 self.step()
-        for name in (*self.workers, *self.clients):
-            if name not in world.actors and (name in self.workers or name not in world.done):
-                self._start(name)
+        world.kept.update(self.workers)
 
 
 async def _run(ask: Asking, workflow_id: str, workflow_type: str, *args: object) -> None:

@@ -49,11 +49,12 @@ class RealWorld(World):
 
     chance: Callable[[], float] = lambda: 0.5
     slots: int = 4
-    quiet_steps: int = 10  # of half a second each, in the end
     actors: dict[str, SimProcess] = field(default_factory=dict)
     workers_running: dict[str, Worker] = field(default_factory=dict)
     scripts: dict[str, Script] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    """Workers that are started again whenever they are gone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +65,7 @@ class RealWorld(World):
         self._landed = 0
         self._landed_before = 0
         self._idle_ms = 0
+        self._held: dict[int, str] = {}
         self._heartbeats: dict[tuple[str, int], Payloads] = {}
         self._trace = hashlib.sha256()
 
@@ -147,6 +149,8 @@ class RealWorld(World):
 
     def workers(self) -> None:
         """Workers do something."""
+        for name in sorted(self.kept - self.actors.keys()):
+            self.start_worker(name)
         self._turn(lambda name: name not in self.scripts)
 
     def _turn(self, is_meant: Callable[[str], bool]) -> None:
@@ -169,6 +173,8 @@ class RealWorld(World):
             else:
                 process.kill()
             raise
+        finally:
+            self._notice_moves()
         assert not process.errors, process.errors
         if process.main is not None and process.main.done():
             process.main.result()
@@ -184,11 +190,21 @@ class RealWorld(World):
         due_ms = min([process.next_due_ms() for process in self.actors.values()], default=float("inf"))
         self.clock.ms += max(0, math.ceil(min(self._idle_ms, due_ms - self.clock.ms)))
 
+    def go_on(self) -> None:
+        self.step()
+
     def is_done(self) -> bool:
         return self.scripts.keys() <= self.done and super().is_done()
 
     def what_is_open(self) -> list[str]:
         return [*super().what_is_open(), *(f"script of {name}" for name in self.scripts if name not in self.done), *self._uncommitted()]
+
+    def _notice_moves(self) -> None:
+        """Partitions of the queue that change hands: their tasks may come again."""
+        held = next((dict(group.held) for name, group in self.medium.groups.items() if QUEUE in name), {})
+        if held != self._held:
+            self.ledger.disturb(f"partitions move from {self._held} to {held}")
+            self._held = held
 
     def _uncommitted(self) -> list[str]:
         """Partitions of the queue whose end is not committed, although a worker is there."""
@@ -201,6 +217,7 @@ class RealWorld(World):
 
     def leave(self, steps_max: int = 500) -> None:
         """Workers are told to shut down, and do."""
+        self.kept.clear()
         for name, worker in self.workers_running.items():
             self.actors[name].loop.create_task(worker.shutdown())
         for _ in range(steps_max):
