@@ -25,6 +25,7 @@ from kit.scenarios import FAILURES, PAIRS, SCENARIOS, calls_of
 from kit.schedule import LONG, SHORT, Schedule
 from kit.shrink import shrink
 from kit.sometimes import IN_A_CAMPAIGN
+from perdure_platform.cli.garbage import collect_seldom
 
 T = TypeVar("T")
 
@@ -153,7 +154,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     failed = 0
-    with ProcessPoolExecutor(len(sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor(len(sched_getaffinity(0)), initializer=collect_seldom) as pool:
         if not arguments.no_port_calls:
             calls = pool.map(fail_at, *zip(*_every_call(), strict=True))
             failed += len(_gather("failures at port calls", calls, _say).failures)
