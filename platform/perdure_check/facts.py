@@ -85,7 +85,8 @@ class Entry:
 class Fact:
     """An event of a live record, or a note (its `event_id` is 0); `run` is as it was before.
 
-    `carried`: it comes from a Carried record, because its own lies before the place where reading began; `time_ms` is its first one.
+    `carried`: it comes from a Carried record, because its run began before the place where reading did; `time_ms` and `offset` are those of
+    the record that first held it.
     """
 
     entry: Entry
@@ -94,6 +95,7 @@ class Fact:
     kind: str
     body: Decoded
     time_ms: int
+    offset: int
     carried: bool
     same_transition: frozenset[int]
     """For notes: activities that events of the same transition closed, before or after the note."""

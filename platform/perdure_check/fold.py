@@ -94,7 +94,7 @@ class Fold:
         for transition in entry.body["transitions"]:
             run = self._run_of(entry, transition)
             if run is not None:
-                self._transition(entry, run, transition, entry.time_ms, carried=False)
+                self._transition(entry, run, transition, entry.time_ms, entry.offset, carried=False)
                 _extend_chain(run, entry.offset, entry.body["sequence"], entry.time_ms, transition)
             told.append((run, transition))
         self._listener.effects(entry, told)
@@ -127,7 +127,7 @@ class Fold:
         self.open[name[0]] = name[1]
         return run
 
-    def _transition(self, entry: Entry, run: Run, transition: Decoded, time_ms: int, *, carried: bool) -> None:
+    def _transition(self, entry: Entry, run: Run, transition: Decoded, time_ms: int, offset: int, *, carried: bool) -> None:
         inbound, produced, notes = transition["inbound"], transition["produced"], transition["notes"]
         if transition["first_event_id"] != run.next_event_id:
             sentence = f"events go on at {transition['first_event_id']}, and {run.next_event_id} is next"
@@ -141,7 +141,7 @@ class Fold:
                 self._listener.problem("I3", f"{event[KIND]} follows {run.close} in one transition", entry, run)
             if event[KIND] in ACTIVITY_ENDS:
                 ended.add(event["scheduled_event_id"])
-            self._tell(entry, run, run.next_event_id, event, time_ms, carried, frozenset())
+            self._tell(entry, run, run.next_event_id, event, time_ms, offset, carried, frozenset())
             _apply_event(run, event, time_ms)
             if number < len(inbound):
                 run.pending += 1
@@ -154,14 +154,22 @@ class Fold:
         closed = frozenset(ended) if run.is_open else None
         for note in notes:
             same = closed if closed is not None else frozenset({note.get("scheduled_event_id", 0)})
-            self._tell(entry, run, 0, note, time_ms, carried, same)
+            self._tell(entry, run, 0, note, time_ms, offset, carried, same)
             _apply_note(run, note, time_ms)
         run.transitions += 1
 
     def _tell(
-        self, entry: Entry, run: Run, event_id: int, body: Decoded, time_ms: int, carried: bool, same_transition: frozenset[int]
+        self,
+        entry: Entry,
+        run: Run,
+        event_id: int,
+        body: Decoded,
+        time_ms: int,
+        offset: int,
+        carried: bool,
+        same_transition: frozenset[int],
     ) -> None:
-        self._listener.event(Fact(entry, run, event_id, body[KIND], body, time_ms, carried, same_transition))
+        self._listener.event(Fact(entry, run, event_id, body[KIND], body, time_ms, offset, carried, same_transition))
 
     # -- trimming
 
@@ -223,7 +231,7 @@ class Fold:
         open_run = self.open.get(name[0])
         run = self._begin(entry, first["transition"], first["offset"], first["time_ms"])
         for carried in whole:
-            self._transition(entry, run, carried["transition"], carried["time_ms"], carried=True)
+            self._transition(entry, run, carried["transition"], carried["time_ms"], carried["offset"], carried=True)
             _extend_chain(run, carried["offset"], carried["sequence"], carried["time_ms"], carried["transition"])
         if open_run is not None:  # carrying never changes which run of an id is current
             self.open[name[0]] = open_run

@@ -131,10 +131,10 @@ class AppliedOnce(Rule):
         scheduled = fact.body["scheduled_event_id"]
         activity = fact.run.activities.get(scheduled)
         if activity is not None:
-            self._attempts_ended[fact.run.run_id, scheduled, fact.body.get("attempt", activity.attempt)] = fact.entry.offset
+            self._attempts_ended[fact.run.run_id, scheduled, fact.body.get("attempt", activity.attempt)] = fact.offset
 
     def _run_closed(self, fact: Fact) -> None:
-        self._runs_closed[fact.run.run_id] = fact.entry.offset
+        self._runs_closed[fact.run.run_id] = fact.offset
 
     def forgotten(self, run: Run, _entry: Entry) -> None:
         """See Rule."""
