@@ -30,7 +30,7 @@ def test_a_misreading_of_the_protocol_is_caught(name: str) -> None:
 def test_what_is_known_to_kill_a_mutant_passes_without_one() -> None:
     """Tests by name are run by whoever runs the suite."""
     known = {test: run for name, killer in KILLERS.items() if not isinstance(killer, One) for test, run in killer.known(name)}
-    assert len(known) > 20
+    assert len(known) > 15
     for run in known.values():
         run()
 
