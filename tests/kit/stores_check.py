@@ -13,6 +13,7 @@ from perdure_platform.ops.verify import fold_partition
 from perdure_platform.partition.runs import Runs
 from perdure_platform.store.memory import MemoryStore, MemoryStores
 from perdure_platform.store.tables import Tables, digest
+from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.topics import history_topic
 
 Found = tuple[str, MemoryStore]
@@ -52,7 +53,10 @@ def _check_partition(medium: SlowMedium, log: MemoryLog, namespace: str, partiti
 def _check_code(namespace: str, store: MemoryStore) -> None:
     """Raises ActivationError where the code, taken through its records, does not ask for the same again."""
     runs = Runs(Tables(store), CodeHost(WORKFLOWS, deadlock_timeout_ms=0), namespace, 100)
+    open_runs = 0
     for _, summary in Tables(store).summaries():
+        open_runs += summary.status is WorkflowStatus.RUNNING
         run = runs.load(summary.workflow_id, summary.run_id)
         assert run is not None
         runs.rebuild(run).close()
+    assert Tables(store).open_runs() == open_runs, "open runs are counted wrongly"

@@ -221,6 +221,7 @@ def write_run(before: RunState | None, after: RunState, batch: Batch, *, is_curr
         batch[keys.current_run(workflow_id)] = run_id.encode()
     if before is None or before.status is not after.status:
         batch[keys.visibility(after.start_time_ms, workflow_id, run_id)] = tables.encode_summary(summary(after))
+        batch[keys.open_run(workflow_id, run_id)] = b"" if after.is_open else None
     old_due, new_due = (before.next_due_ms() if before is not None else 0), after.next_due_ms()
     if old_due != new_due:
         if old_due:

@@ -10,6 +10,7 @@
 | `c` | workflow id | its current run id |
 | `r` | workflow id, 0, run id, 0, offset | append time, then the commit record, or the part of a carried run, as it is in the log |
 | `v` | inverted start time, workflow id, 0, run id | the run's summary, for lists |
+| `o` | workflow id, 0, run id | the run is open |
 | `d` | due time, workflow id, 0, run id | the run needs its owner then |
 | `f` | workflow id, 0, run id | the run's code is blocked by a failed activation |
 | `k` | offset | a checkpoint at which the log may begin: its time, and its watermark + 1 |
@@ -27,6 +28,7 @@ EXPIRIES = b"e"
 CURRENT_RUNS = b"c"
 RUNS = b"r"
 VISIBILITY = b"v"
+OPEN_RUNS = b"o"
 DUE = b"d"
 FAILING = b"f"
 UNRELEASED = b"u"
@@ -96,6 +98,11 @@ def offset_of_run_record(key: bytes) -> int:
 def visibility(start_time_ms: int, workflow_id: str, run_id: str) -> bytes:
     """Key of a run in the list, newest start first."""
     return VISIBILITY + number(_TOP - start_time_ms) + workflow_id.encode() + _END + run_id.encode()
+
+
+def open_run(workflow_id: str, run_id: str) -> bytes:
+    """Key of a run that is open."""
+    return OPEN_RUNS + workflow_id.encode() + _END + run_id.encode()
 
 
 def due(due_ms: int, workflow_id: str, run_id: str) -> bytes:
