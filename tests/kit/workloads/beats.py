@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from kit.operations import PATIENCE, Operations
+from kit.operations import Operations
 from perdure import Registry, activity, workflow
 from perdure.client import Client
-from perdure.common import RetryPolicy, WorkflowIDReusePolicy
+from perdure.common import RetryPolicy
 
 SECONDS = 3.0
 """How long an attempt takes."""
@@ -74,20 +74,7 @@ async def prepare(client: Client) -> None:
 async def one(client: Client, number: int, operations: Operations) -> None:
     """One item; its result is one that an execution of it has returned."""
     workflow_id = f"beat-{number}"
-    handle = await operations.ask(
-        "start",
-        workflow_id,
-        workflow_id,
-        lambda: client.start_workflow(
-            Beat.run,
-            number,
-            id=workflow_id,
-            task_queue="work",
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_id=workflow_id,
-            rpc_timeout=PATIENCE,
-        ),
-    )
+    handle = await operations.start(client, Beat.run, number, workflow_id)
     whose, attempt, last = await handle.result()
     assert whose == number, f"{workflow_id} got the result of {whose}"
     assert attempt >= 1, f"{workflow_id} got a result that no attempt has returned"

@@ -6,10 +6,10 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
-from kit.operations import PATIENCE, Operations
+from kit.operations import Operations
 from perdure import Registry, activity, workflow
 from perdure.client import Client
-from perdure.common import RetryPolicy, WorkflowIDReusePolicy
+from perdure.common import RetryPolicy
 from perdure.exceptions import ActivityError, is_cancelled_exception
 
 WAITS_S = (0.0, 0.02, 0.1, 1.0, 3.0)
@@ -58,20 +58,7 @@ async def prepare(client: Client) -> None:
 async def one(client: Client, number: int, operations: Operations) -> None:
     """One of them; an attempt that was lost with its worker may have timed out, and is not tried again."""
     workflow_id = f"cancels-{number}"
-    handle = await operations.ask(
-        "start",
-        workflow_id,
-        workflow_id,
-        lambda: client.start_workflow(
-            Cancels.run,
-            number,
-            id=workflow_id,
-            task_queue="work",
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_id=workflow_id,
-            rpc_timeout=PATIENCE,
-        ),
-    )
+    handle = await operations.start(client, Cancels.run, number, workflow_id)
     ended = await handle.result()
     assert ended == "cancelled" or "timeout" in ended, f"{workflow_id} {ended}"
 

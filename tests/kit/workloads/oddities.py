@@ -7,10 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from kit.operations import PATIENCE, Operations
+from kit.operations import Operations
 from perdure import Registry, activity, workflow
 from perdure.client import Client
-from perdure.common import WorkflowIDReusePolicy
 
 
 @activity.defn
@@ -82,20 +81,7 @@ async def prepare(client: Client) -> None:
 async def one(client: Client, number: int, operations: Operations) -> None:
     """A neighbour: three activities."""
     workflow_id = f"neighbour-{number}"
-    handle = await operations.ask(
-        "start",
-        workflow_id,
-        workflow_id,
-        lambda: client.start_workflow(
-            Fan.run,
-            3,
-            id=workflow_id,
-            task_queue="work",
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_id=workflow_id,
-            rpc_timeout=PATIENCE,
-        ),
-    )
+    handle = await operations.start(client, Fan.run, 3, workflow_id)
     assert await handle.result() == 3
 
 

@@ -6,10 +6,9 @@ import faulthandler
 import os
 from pathlib import Path
 
-from kit.operations import PATIENCE, Operations
+from kit.operations import Operations
 from perdure import Registry, workflow
 from perdure.client import Client
-from perdure.common import WorkflowIDReusePolicy
 
 POISON = "poison"
 """The workflow id that is to blame."""
@@ -71,20 +70,7 @@ async def prepare(client: Client) -> None:
 async def one(client: Client, number: int, operations: Operations) -> None:
     """An innocent run."""
     workflow_id = f"innocent-{number}"
-    handle = await operations.ask(
-        "start",
-        workflow_id,
-        workflow_id,
-        lambda: client.start_workflow(
-            Innocent.run,
-            number,
-            id=workflow_id,
-            task_queue="work",
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_id=workflow_id,
-            rpc_timeout=PATIENCE,
-        ),
-    )
+    handle = await operations.start(client, Innocent.run, number, workflow_id)
     assert await handle.result() == number
 
 
