@@ -56,6 +56,8 @@ class Soak:
         self.disk: list[tuple[float, int]] = []
         """Moment, and kB in the owners' stores."""
         self.spares = False
+        self.begun_before = 0
+        """No load that was killed has begun this item or one behind it; what it has begun runs on without it."""
         for role in ROLES:
             self.start(role)
 
@@ -71,6 +73,7 @@ class Soak:
         else:
             done = self.namespace.done_numbers()
             first = next(number for number in range(len(done) + 1) if number not in done)
+            self.begun_before = max(done, default=-1) + IN_FLIGHT + 1
             process = self.namespace.load(1_000_000_000, IN_FLIGHT, first=first, per_second=PER_SECOND)
         self.processes[role] = process
         self.watched.append(Watched(role, process.pid))
@@ -236,6 +239,8 @@ class Soak:
         say(f"healing for {HEAL_S:.0f} s")
         self.until(time.monotonic() + HEAL_S)
         load = self.processes.pop("load")
+        everything = set(range(self.begun_before))
+        self.namespace.until(lambda: everything <= self.namespace.done_numbers(), "what loads before the last had begun", 240)
         load.terminate()
         self.namespace.until(lambda: load.poll() is not None, "the end of what had begun", 240)
         (last,) = [line for line in self.namespace.said(load).splitlines() if line.startswith("last ")]
