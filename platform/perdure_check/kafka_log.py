@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from perdure_check.log import Bounds, Record, Trimmed, Unreadable
 
 _TIMEOUT_S = 30.0
+_AGAIN_S = 0.2
 _STALLED_S = 60.0
 _RECORDS_AT_ONCE = 500
 _SETTINGS: dict[str, Any] = {
@@ -50,10 +51,16 @@ class KafkaLog:
 
     def bounds(self, topic: str, partition: int) -> Bounds:
         """See Source."""
-        try:
-            found = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S, cached=False)
-        except KafkaException as error:
-            raise self._unreadable(error) from error
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                found = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S, cached=False)
+                break
+            except KafkaException as error:
+                # A broker that has just become leader, or is about to, says that it is not.
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                    raise self._unreadable(error) from error
+                time.sleep(_AGAIN_S)
         if found is None:
             raise Unreadable(f"{self._servers}: the bounds of {topic}[{partition}] were not told in {_TIMEOUT_S:.0f} s")
         return Bounds(*found)

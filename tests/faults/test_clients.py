@@ -103,7 +103,7 @@ def test_who_cannot_join_its_group_tries_as_somebody_else(
         assert leading.poll() == frozenset()
         assert reading.poll(1, 50) == []
         return {"healing-leaders", "healing-readers"} <= {
-            group for group in ("healing-leaders", "healing-readers") if f"the group {group} does not know" in caplog.text
+            group for group in ("healing-leaders", "healing-readers") if f"in the group {group} and is not in touch with it" in caplog.text
         }
 
     until(told, "both to be replaced", 60)

@@ -100,8 +100,10 @@ class _Member:
         self._look_at = now + self._look_s
 
     def _note_state(self, statistics: str) -> None:
-        """The library's own view, which costs no request: it is up as long as it is connected to the coordinator."""
-        self._is_in_touch = json.loads(statistics).get("cgrp", {}).get("state") == "up"
+        """The library's own view, which costs no request: connected to the coordinator, and in the group. A rebalance takes less than a
+        session, and so is over at the second look."""
+        group = json.loads(statistics).get("cgrp", {})
+        self._is_in_touch = group.get("state") == "up" and group.get("join_state") == "steady"
 
     def check(self, error: KafkaError) -> None:
         """Remember an error that does not pass by itself."""
