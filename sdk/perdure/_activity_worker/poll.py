@@ -15,6 +15,7 @@ from perdure._activity_worker.progress import Progress
 from perdure._activity_worker.set_aside import DeadLetters
 from perdure._log.errors import LogBusy, LogError, LogUnauthorized, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import GroupConsumer, Log, Record
+from perdure._log.progress import ProgressWatch
 from perdure._machine import Machine
 from perdure_schemas.codec import decode_task
 from perdure_schemas.errors import CodecError
@@ -92,6 +93,7 @@ class Poller:
         self._is_stopping = False
         self._consumer: GroupConsumer | None = None
         self._paused = False
+        self._watch = self._new_watch()
         self._joined_at = 0.0
         self._retry_s = _RETRY_FIRST_S
         self._inbox: deque[tuple[int, int] | _Confirmation] = deque()
@@ -186,6 +188,7 @@ class Poller:
         group = workers_group(self._namespace, self._task_queue)
         consumer = self._consumer = self._log.group_consumer(group, self._topic, self._session_timeout_ms)
         self._paused = False
+        self._watch = self._new_watch()
         for partition in self._backlog_ends:
             self._progress.forget(partition)
         self._backlog_ends.clear()
@@ -211,13 +214,27 @@ class Poller:
         if self._paused != (room <= 0):
             self._paused = not self._paused
             (consumer.pause if self._paused else consumer.resume)()
+            self._watch = self._new_watch()  # who takes nothing stands still by himself
         poll_ms = _POLL_BRISK_MS if self._is_brisk() else _POLL_MS
         if records := consumer.poll(max(1, min(room, _BATCH_MAX)), 0 if self._paused else poll_ms):
             self._hand_over(consumer, records)
         if not self._paused:
+            self._look_after(consumer)
             return 0.0
         self._starved = True
         return 0.0 if self._room() >= self._capacity // 4 and self._taking else poll_ms / 1000
+
+    def _new_watch(self) -> ProgressWatch:
+        return ProgressWatch(self._log, lambda: self._monotonic_s() * 1000)
+
+    def _look_after(self, consumer: GroupConsumer) -> None:
+        """Raise LogUnavailable where reading stands still, although there are tasks: one fetch of the library may never be answered."""
+        still = self._watch.stalled(lambda: {(self._topic, partition): at for partition, at in consumer.positions().items()})
+        if not still:
+            return
+        starts, ends = self._log.start_offsets(still, _LOG_TIMEOUT_MS), self._log.end_offsets(still, _LOG_TIMEOUT_MS)
+        if left := [place for place in still if starts[place] < ends[place]]:  # and not all has expired
+            raise LogUnavailable(f"reading partition {left[0][1]} stands still, although there are more tasks")
 
     def _leave(self) -> None:
         """Commit what is settled, as far as the log takes it, and leave the group."""

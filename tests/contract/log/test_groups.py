@@ -110,10 +110,12 @@ def test_a_group_begins_with_the_first_record_and_delivers_each_once(medium: Med
         assert consumer.backlog_end(partition) == 50
     with pytest.raises(KeyError):
         consumer.backlog_end(2)
+    assert consumer.positions() == {0: 50, 1: 50}
     append(log, topic, [b"late"], 1)
     [late] = gather([consumer], 1)
     assert (late.value, late.offset) == (b"late", 50)
     assert consumer.backlog_end(1) == 50
+    assert consumer.positions() == {0: 50, 1: 51}
     consumer.close()
 
 
@@ -140,7 +142,7 @@ def test_what_was_committed_is_not_delivered_again_and_what_was_not_is(medium: M
     first.close()
     second = log.group_consumer(group, topic, SESSION_MS)
     assert [record.offset for record in gather([second], 6)] == list(range(4, 10))
-    assert second.backlog_end(0) == 10
+    assert (second.backlog_end(0), second.positions()) == (10, {0: 10})
     second.commit({0: 7})
     second.close()
     third = log.group_consumer(group, topic, SESSION_MS)

@@ -227,6 +227,7 @@ class KafkaGroupConsumer:
         self._admin = admin
         self._topic = topic
         self._backlog_ends: dict[int, int] = {}
+        self._next_offsets: dict[int, int] = {}
         self._paused_at: float | None = None
         self._fetches = True
         self._closed = False
@@ -247,6 +248,7 @@ class KafkaGroupConsumer:
                 self._member.check(message.error())
             elif message.partition() in self._backlog_ends:  # a rebalance may have taken it while the batch was made
                 records.append(record(message))
+                self._next_offsets[message.partition()] = message.offset() + 1
         if not records:
             self._member.raise_error()
         self._member.look_after(holds_something=bool(self._backlog_ends))
@@ -255,6 +257,10 @@ class KafkaGroupConsumer:
     def backlog_end(self, partition: int) -> int:
         """See GroupConsumer."""
         return self._backlog_ends[partition]
+
+    def positions(self) -> dict[int, int]:
+        """See GroupConsumer."""
+        return self._backlog_ends | self._next_offsets
 
     def commit(self, positions: Mapping[int, int]) -> None:
         """See GroupConsumer."""
@@ -335,3 +341,4 @@ class KafkaGroupConsumer:
     def _taken(self, partitions: list[int]) -> None:
         for partition in partitions:
             self._backlog_ends.pop(partition, None)
+            self._next_offsets.pop(partition, None)

@@ -94,6 +94,10 @@ class MemoryGroupConsumer:
         """See GroupConsumer."""
         return self._shares[partition].backlog_end
 
+    def positions(self) -> dict[int, int]:
+        """See GroupConsumer."""
+        return {partition: share.position for partition, share in self._shares.items()}
+
     def commit(self, positions: Mapping[int, int]) -> None:
         """See GroupConsumer."""
         self.commit_now(positions)

@@ -207,6 +207,10 @@ class SqliteGroupConsumer:
         """See GroupConsumer."""
         return self._shares[partition].backlog_end
 
+    def positions(self) -> dict[int, int]:
+        """See GroupConsumer."""
+        return {partition: self._reader.position((self._topic, partition)) for partition in self._shares}
+
     def commit(self, positions: Mapping[int, int]) -> None:
         """See GroupConsumer."""
         self._check_open()

@@ -53,6 +53,10 @@ class PartitionReader:
         """Read one partition less."""
         self._cursors.pop(where, None)
 
+    def position(self, where: TopicPartition) -> int:
+        """The offset of the next record that is taken."""
+        return self._cursors[where].position
+
     def look_again(self) -> None:
         """Something other than the file has changed."""
         self._version = None
