@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from perdure._log.port import Record
 from perdure_schemas import codec, events, notes, replies
-from perdure_schemas.commands import Command, CompleteActivity, QueryWorkflow
+from perdure_schemas.commands import Command, CompleteActivity, DescribePartition, QueryWorkflow
 from perdure_schemas.errors import CodecError, LogCorrupt
 from perdure_schemas.history import Claim, CommitRecord, HistoryRecord, Transition
 from perdure_schemas.live import LiveState, Verdict, judge
@@ -40,7 +40,7 @@ class Asked:
     @property
     def is_read(self) -> bool:
         """Whether it leaves no record."""
-        return isinstance(self.command.body, QueryWorkflow)
+        return isinstance(self.command.body, (QueryWorkflow, DescribePartition))
 
 
 @dataclass

@@ -11,8 +11,9 @@ from perdure._log.memory import MemoryLog
 from perdure._replay.runtime import CodeHost
 from perdure_platform.ops.verify import fold_partition
 from perdure_platform.partition.runs import Runs
+from perdure_platform.store.digest import digest
 from perdure_platform.store.memory import MemoryStore, MemoryStores
-from perdure_platform.store.tables import Tables, digest
+from perdure_platform.store.tables import Tables
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.topics import history_topic
 

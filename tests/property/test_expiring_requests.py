@@ -4,8 +4,9 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from perdure_platform.partition.apply import Applier, Judged
+from perdure_platform.store.digest import digest
 from perdure_platform.store.memory import MemoryStore
-from perdure_platform.store.tables import Tables, digest
+from perdure_platform.store.tables import Tables
 from perdure_schemas.history import CommitRecord, SettledRequest
 from perdure_schemas.live import LiveState, Verdict
 from perdure_schemas.replies import Accepted

@@ -22,8 +22,9 @@ from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.draft import Arrived, Input, TakenOver, TaskUndeliverable
 from perdure_platform.partition.transition.fold import fold_transition
 from perdure_platform.partition.transition.state import ActivityState, RunState
+from perdure_platform.store.digest import digest
 from perdure_platform.store.memory import MemoryStore
-from perdure_platform.store.tables import Tables, digest
+from perdure_platform.store.tables import Tables
 from perdure_schemas import commands
 from perdure_schemas.codec import decode_history, encode_history
 from perdure_schemas.commands import ActivityReference, CommandBody

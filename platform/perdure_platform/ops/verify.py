@@ -16,8 +16,9 @@ from perdure_platform.partition.rebuild import NotAStart, Rebuild, Topics
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.start import StartSearch
 from perdure_platform.store import keys, tables
+from perdure_platform.store.digest import digest
 from perdure_platform.store.port import Store, StoreProvider
-from perdure_platform.store.tables import LAYOUT, Tables, digest
+from perdure_platform.store.tables import LAYOUT, Tables
 from perdure_schemas.errors import LogCorrupt, PerdureError
 from perdure_schemas.topics import history_topic
 

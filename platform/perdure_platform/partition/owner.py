@@ -313,6 +313,7 @@ class PartitionOwner:
             for workflow_id in self._overdue:
                 self._due.add(workflow_id, now_ms)
             self._overdue.clear()
+        self._reader.turn()
         if self._trimmer.wants_quiet or not self._cautious.is_on:
             self._trimmer.turn(now_ms, is_settled=self.is_settled, in_flight_bytes=self.confirmer.in_flight_bytes)
         self._write_position_when_idle(now_ms, watermark)
@@ -397,7 +398,7 @@ class PartitionOwner:
         """Send an answer that the barrier has let through."""
         self._releaser.answer(answer)
 
-    def describe(self, digest_of_rows: str) -> PartitionDescribed:
+    def describe(self) -> PartitionDescribed:
         """Positions and counters for operators."""
         positions = self._applier.positions
         return PartitionDescribed(
@@ -415,8 +416,6 @@ class PartitionOwner:
             cached_runs=len(self._runs),
             in_flight=len(self.confirmer.in_flight),
             dead=dict(self.confirmer.dead),
-            digest=digest_of_rows,
-            digest_offset=positions.next_offset - 1 if digest_of_rows else -1,
         )
 
     # -- for the node
@@ -454,7 +453,8 @@ class PartitionOwner:
 
     def wait_ms(self) -> int:
         """How long the loop may sleep if nothing comes."""
-        if self._barrier.is_waiting or self._lanes.has_work or self._reads or self._taken_over or self._trimmer.wants_quiet:
+        is_reading = self._barrier.is_waiting or bool(self._reads) or self._reader.is_busy
+        if is_reading or self._lanes.has_work or self._taken_over or self._trimmer.wants_quiet:
             return 1
         if self._cautious.has_more:
             return CAUTIOUS_LOOK_MS

@@ -7,7 +7,7 @@ when the barrier opens, so they are confirmed as they stand.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from perdure._replay.host import ActivationError, QueryError
@@ -19,8 +19,9 @@ from perdure_platform.partition.transition.parking import parked_failure
 from perdure_platform.partition.transition.sizes import failure_bytes, shortened
 from perdure_platform.partition.transition.state import ActivityState, RunState
 from perdure_platform.partition.transition.workflow import closed_reply
+from perdure_platform.store.digest import Digest
 from perdure_platform.store.port import Store
-from perdure_platform.store.tables import Tables, digest
+from perdure_platform.store.tables import Tables
 from perdure_platform.store.visibility import FilterError, parse_filter
 from perdure_schemas import commands, replies
 from perdure_schemas.commands import Command, ReplyAddress
@@ -41,10 +42,18 @@ PAGE_BYTES = 1024 * 1024
 """A page ends before the record, or the run, that would pass this, unless that stands alone; a reply must fit into a record."""
 
 
+DIGEST_ROWS = 2_000
+DIGEST_BYTES = 4 * 1024 * 1024
+"""What a turn takes of a digest: a store of a million rows must not hold up its partition, and not the others of the process."""
+
+DIGEST_READERS_MAX = 100
+"""Who waits for the next digest; the oldest is dropped and asks again."""
+
+
 class Partition(Protocol):
     """What reads need of the owner."""
 
-    def describe(self, digest_of_rows: str) -> replies.PartitionDescribed:
+    def describe(self) -> replies.PartitionDescribed:
         """Positions and counters."""
 
     def wait_for_close(self, workflow_id: str, run_id: str, waiter: ResultWaiter) -> None:
@@ -57,6 +66,15 @@ class Partition(Protocol):
         """Send an answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Digesting:
+    """A digest that is being made, the partition at the moment whose rows it is of, and who is told."""
+
+    digest: Digest
+    described: replies.PartitionDescribed
+    readers: list[tuple[ReplyAddress, Command]]
+
+
 class Reader:
     """Answers one partition's reads."""
 
@@ -65,6 +83,9 @@ class Reader:
         self._runs = runs
         self._tables = tables
         self._store = store
+        self._digesting: _Digesting | None = None
+        self._digest_readers: list[tuple[ReplyAddress, Command]] = []
+        """Who has asked since that was begun."""
 
     def prepare(self, command: Command) -> Callable[[], None] | None:
         """Called at the end of the asking turn; what it returns is called when the barrier opens. None: nobody waits for an answer."""
@@ -93,9 +114,34 @@ class Reader:
             case commands.ListWorkflows():
                 self._send(address, command, self._list(body))
             case commands.DescribePartition():
-                self._send(address, command, self._partition.describe(digest(self._store) if body.with_digest else ""))
+                if body.with_digest:
+                    self._digest_readers.append((address, command))
+                    del self._digest_readers[:-DIGEST_READERS_MAX]
+                else:
+                    self._send(address, command, self._partition.describe())
             case _:
                 raise TypeError(f"{type(body).__name__} is not a read")
+
+    # -- digests
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `turn` has something to do."""
+        return self._digesting is not None or bool(self._digest_readers)
+
+    def turn(self) -> None:
+        """Go on with a digest. It is for everybody who had asked when it was begun."""
+        if not self.is_busy:
+            return
+        if self._digesting is None:
+            described = self._partition.describe()
+            described = replace(described, digest_offset=described.history_offset - 1)
+            self._digesting, self._digest_readers = _Digesting(Digest(self._store), described, self._digest_readers), []
+        made = self._digesting
+        if not made.digest.go_on(DIGEST_ROWS, DIGEST_BYTES):
+            self._digesting = None
+            for address, command in made.readers:
+                self._send(address, command, replace(made.described, digest=made.digest.text))
 
     # -- code
 

@@ -5,7 +5,6 @@ Reading goes through `Tables`; writing is a batch of rows that `partition/apply.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -203,19 +202,6 @@ def unreleased_row(record: CommitRecord, offset: int, value: bytes, *, has_rows:
         first = record.transitions[0]
         return keys.run_record(first.workflow_id, first.run_id, offset)
     return b"=" + value
-
-
-def digest(store: Store) -> str:
-    """A name for the whole content: two stores with the same rows have the same."""
-    total = hashlib.blake2b(digest_size=16)
-    for key, value in store.scan(b""):
-        if key == keys.BEGAN:
-            continue
-        total.update(len(key).to_bytes(4, "big"))
-        total.update(key)
-        total.update(len(value).to_bytes(4, "big"))
-        total.update(value)
-    return total.hexdigest()
 
 
 def encode_checkpoint(time_ms: int, watermark: int) -> bytes:

@@ -6,11 +6,17 @@ import json
 import math
 from dataclasses import replace
 
+import pytest
+
 from kit.slow_medium import Fate
 from kit.world import FIRST, NAMESPACE, SECOND, World, history_of, open_account, plain
+from perdure_platform.ops.verify import fold_partition
+from perdure_platform.partition import query as query_module
+from perdure_platform.store.memory import MemoryStores
 from perdure_schemas import codec
 from perdure_schemas.commands import (
     Command,
+    DescribePartition,
     DescribeWorkflow,
     QueryWorkflow,
     ReplyAddress,
@@ -18,7 +24,7 @@ from perdure_schemas.commands import (
     SignalWorkflow,
     StartWorkflow,
 )
-from perdure_schemas.replies import QueryAnswered
+from perdure_schemas.replies import PartitionDescribed, QueryAnswered
 
 ACCOUNT = "account-0"
 
@@ -118,3 +124,34 @@ def test_a_query_beside_a_change_is_answered_once_the_change_is_in_the_log() -> 
     world.run_until_done()
     assert told(world, asked) == 1
     world.check()
+
+
+def test_a_digest_is_made_in_small_parts_while_the_partition_works_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_module, "DIGEST_ROWS", 1)
+    world = account()
+    for number in range(1, 60):
+        world.ask(f"account-{number}", open_account())
+    world.run_until_done()
+    asked = [ask_for_digest(world) for _ in range(2)]
+    steps(world, 10)
+    asked.append(ask_for_digest(world))
+    for _ in range(5):
+        deposit(world)
+    before = query(world)
+    while world.asked[before].answer is None:
+        world.step()
+    assert all(world.asked[one].answer is None for one in asked), "it was made at once"
+    world.run_until_answered()
+    answers = [world.asked[one].answer for one in asked]
+    described = [answer for answer in answers if isinstance(answer, PartitionDescribed)]
+    assert described[0].digest == described[1].digest
+    assert described[1].digest_offset < described[2].digest_offset
+    for one in described:
+        assert fold_partition(world.log, NAMESPACE, 0, MemoryStores(), one.digest_offset + 1).digest == one.digest
+    assert told(world, before) == 5
+    world.run_until_done()
+    world.check()
+
+
+def ask_for_digest(world: World) -> str:
+    return world.ask("", DescribePartition(with_digest=True))

@@ -14,9 +14,10 @@ from perdure_platform.node.assignment import Stage
 from perdure_platform.node.topics import describe_namespace, ensure_namespace
 from perdure_platform.ops.verify import fold_partition
 from perdure_platform.store import keys, tables
+from perdure_platform.store.digest import digest
 from perdure_platform.store.memory import MemoryStores
 from perdure_platform.store.rocks import SET_ASIDE_MAX, RocksStore, RocksStores
-from perdure_platform.store.tables import Tables, digest
+from perdure_platform.store.tables import Tables
 from perdure_schemas import codec
 from perdure_schemas.commands import Command, DescribePartition, ReplyAddress, Request, SignalWorkflow
 

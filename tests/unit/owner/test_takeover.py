@@ -12,8 +12,8 @@ from perdure._log.memory.medium import Append
 from perdure._log.port import Record
 from perdure_platform.node.assignment import Stage
 from perdure_platform.ops.verify import fold_partition
+from perdure_platform.store.digest import digest
 from perdure_platform.store.memory import MemoryStores
-from perdure_platform.store.tables import digest
 from perdure_schemas import codec
 from perdure_schemas.commands import SignalWorkflow
 from perdure_schemas.history import Claim, CommitRecord
@@ -187,8 +187,8 @@ def test_an_owner_whose_last_record_is_dead_has_what_a_fold_to_there_gives() -> 
     world.processes[FIRST].node.turn(0)
     owner = world.processes[FIRST].node.partitions[0].owner
     assert owner is not None
-    described = owner.describe(digest(world.stores[FIRST].stores[0].opened()))
-    assert described.digest_offset == end
-    folded = fold_partition(world.log, NAMESPACE, 0, MemoryStores(), described.digest_offset + 1)
+    described = owner.describe()
+    assert described.history_offset == end + 1
+    folded = fold_partition(world.log, NAMESPACE, 0, MemoryStores(), described.history_offset)
     assert folded.dead == {"copy": 1}
-    assert folded.digest == described.digest
+    assert folded.digest == digest(world.stores[FIRST].stores[0].opened())

@@ -15,8 +15,9 @@ from perdure_platform.ops.verify import fold_partition
 from perdure_platform.partition import trim
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.state import RunState
+from perdure_platform.store.digest import digest
 from perdure_platform.store.memory import MemoryStores
-from perdure_platform.store.tables import Tables, digest
+from perdure_platform.store.tables import Tables
 from perdure_schemas import codec, history
 from perdure_schemas.commands import SignalWorkflow, StartWorkflow
 from perdure_schemas.history import Checkpoint, Claim, CommitRecord, Forget, RunName
