@@ -178,6 +178,8 @@ class AssignedPartition:
 
     def hand_over(self) -> bool:
         """Whether the partition may be closed: nothing of it is in flight, and the log knows that its owner leaves alive."""
+        if self.stage is Stage.CLAIMING:
+            return False  # to go without a word behind a claim would look like a death, and three make the next owner cautious
         return self.owner is None or self.owner.resign()
 
     def close(self) -> None:

@@ -192,3 +192,31 @@ def test_an_owner_whose_last_record_is_dead_has_what_a_fold_to_there_gives() -> 
     folded = fold_partition(world.log, NAMESPACE, 0, MemoryStores(), described.history_offset)
     assert folded.dead == {"copy": 1}
     assert folded.digest == digest(world.stores[FIRST].stores[0].opened())
+
+
+def test_who_is_told_to_leave_while_it_claims_is_not_taken_for_dead() -> None:
+    world, second = led_twice()
+    world.processes[FIRST].node.close(5_000)
+    del world.processes[FIRST]
+    world.said = {0: {SECOND}}
+    world.medium.fate = lambda append: Fate.LATE if isinstance(codec.decode_history(append.value), Claim) else Fate.LANDS
+    while not world.medium.on_the_way:
+        world.turn(second)
+        world.clock.ms += STEP_MS
+    world.said[0] = set()
+    world.turn(second)
+    world.medium.fate = lambda append: Fate.LANDS
+    world.medium.deliver(world.medium.on_the_way[0])
+    for _ in range(5):
+        world.turn(second)
+        world.clock.ms += STEP_MS
+    assert not second.node._leaving
+    world.said[0] = {"third"}
+    third = world.start(name="third")
+    deposit(world, 0)
+    world.run_until_done()
+    applier = third.node.partitions[0]._applier
+    assert applier is not None
+    assert applier.positions.live.claim_number == 3
+    assert not applier.positions.caution.deaths
+    world.check()
