@@ -1,7 +1,8 @@
 """`make soak MINUTES=n [LOG=kafka|sqlite] [SEED=n]`: two owners, two workers, load, a random fault every 15 seconds, then heal and check.
 
-A quarter of the spells is quiet. In the second half the second owner and the second worker are spared from what ends a process, so that
-there are survivors whose memory can be looked at. Prints what it does, and one JSON report at the end; exit code 1 if anything is wrong.
+A quarter of the spells is quiet. From the second quarter on the second owner and the second worker are spared from what ends a process,
+so that in the second half there are survivors whose caches have filled, and whose memory can be looked at. Prints what it does, and one
+JSON report at the end; exit code 1 if anything is wrong.
 """
 
 from __future__ import annotations
@@ -219,7 +220,7 @@ class Soak:
         end = began + minutes * 60
         while time.monotonic() < end:
             spell_end = time.monotonic() + SPELL_S
-            self.spares = self.spares or time.monotonic() > began + minutes * 30
+            self.spares = self.spares or time.monotonic() > began + minutes * 15
             if self.chance.random() < 0.25:
                 self.injected["quiet"] += 1
             else:
@@ -258,6 +259,7 @@ def measured(soak: Soak, since_s: float) -> dict[str, object]:
     half = [(at, kb) for at, kb in soak.disk if at >= since_s]
     return {
         "per_minute": slopes,
+        "resident_mb": {role: one.resident_mb() for one in soak.watched if (role := f"{one.role} ({one.pid})") in slopes},
         "disk_kb_per_minute": slope([(at - since_s) / 60 for at, _ in half], [float(kb) for _, kb in half]) if len(half) > 1 else None,
         "disk_kb": soak.disk[-1][1] if soak.disk else None,
     }

@@ -38,6 +38,11 @@ class Watched:
         if "VmRSS" in found:
             self.samples.append(Sample(time.monotonic(), int(found["VmRSS"].split()[0]), descriptors, int(found["Threads"])))
 
+    def resident_mb(self) -> list[int]:
+        """Its memory in each minute of its life."""
+        by_minute = {int((one.at_s - self.samples[0].at_s) / 60): one.resident_kb // 1024 for one in self.samples}
+        return [mb for _, mb in sorted(by_minute.items())]
+
     def slopes(self, since_s: float, until_s: float) -> dict[str, float] | None:
         """Growth per minute of each, over the samples of a time; None where the process was not there for most of it."""
         samples = [one for one in self.samples if since_s <= one.at_s <= until_s]
