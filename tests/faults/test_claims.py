@@ -109,8 +109,10 @@ def test_an_owner_whose_loop_is_stuck_loses_its_partitions_although_its_heartbea
     finish(bank, load)
 
 
-def test_a_member_that_comes_and_goes_every_two_seconds_disturbs_and_harms_nothing(bank: Namespace, row: Row) -> None:
-    row.injects("C5", "one of two owners leaves the group and joins it again every two seconds, for a minute")
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_member_that_comes_and_goes_every_two_seconds_disturbs_and_harms_nothing(bank: Namespace, row: Row, protocol: str) -> None:
+    row.injects("C5", f"one of two owners leaves the group and joins it again every two seconds, for a minute ({protocol} protocol)")
+    bank.group_protocol = protocol
     owner = bank.owner("first")
     bank.worker()
     bank.until_leading(owner, PARTITIONS)

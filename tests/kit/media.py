@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+import pytest
 
 from kit.slow_medium import SlowMedium
 from kit.world import ProcessLog
@@ -130,15 +132,37 @@ class OnKafka(Medium):
 
     kind = "kafka"
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, group_protocol: str = "classic") -> None:
         super().__init__()
-        self.url = f"kafka://{bootstrap}"
+        self.url = f"kafka://{bootstrap}?librdkafka.group.protocol={group_protocol}"
 
     def _open(self, queue_records_max: int | None) -> Log:
-        query = "?librdkafka.topic.metadata.propagation.max.ms=1000"  # to wait less for topics that are not there
+        query = "&librdkafka.topic.metadata.propagation.max.ms=1000"  # to wait less for topics that are not there
         if queue_records_max is not None:
             query += f"&librdkafka.queue.buffering.max.messages={queue_records_max}"
         return open_log(self.url + query)[0]
+
+
+KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
+KIP_848 = pytest.param("KIP-848", marks=pytest.mark.kafka)
+"""The newer protocol of Kafka's groups, where the broker shares out."""
+
+
+def medium_of(request: pytest.FixtureRequest) -> Iterator[Medium]:
+    """The medium that the parameter of a fixture names; for fixtures to yield from."""
+    medium: Medium
+    match request.param:
+        case "memory":
+            medium = InMemory()
+        case "simulated":
+            medium = InSimulation()
+        case "sqlite":
+            directory: Path = request.getfixturevalue("tmp_path")
+            medium = InFile(directory / "log.db")
+        case kind:
+            medium = OnKafka(request.getfixturevalue("kafka"), "consumer" if kind == "KIP-848" else "classic")
+    yield medium
+    medium.close()
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:

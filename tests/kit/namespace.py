@@ -46,6 +46,8 @@ class Namespace:
     workload: str = "bank"
     session_ms: int = 0
     """How long their group waits for an owner or a worker that says nothing; 0 is the product's own default of ten seconds."""
+    group_protocol: str = "classic"
+    """How Kafka's groups share out partitions: with `consumer` (KIP-848) the broker does it."""
     processes: list[Process] = field(default_factory=list)
     _read: dict[Path, int] = field(default_factory=dict)
     _done: set[int] = field(default_factory=set)
@@ -127,7 +129,7 @@ class Namespace:
     def _url(self, through: Proxy | None) -> str:
         if not self.bootstrap:
             return f"sqlite:///{self.directory / 'perdure.db'}?namespace={self.name}"
-        return f"kafka://{through.bootstrap if through else self.bootstrap}/{self.name}"
+        return f"kafka://{through.bootstrap if through else self.bootstrap}/{self.name}?librdkafka.group.protocol={self.group_protocol}"
 
     def _output(self, number: int, name: str) -> Path:
         return self.directory / f"{number:02}-{name}.log"

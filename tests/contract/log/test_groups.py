@@ -6,17 +6,27 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 
-from kit.media import PATIENCE_S, Medium, append, until
+from kit.media import KAFKA, KIP_848, PATIENCE_S, Medium, append, medium_of, until
 from perdure._log.errors import LogClosed, LogUnavailable
 from perdure._log.port import GroupConsumer, Log, Membership, Record
 
 SESSION_MS = 6_000
 SHORT_SESSION_MS = 1_500
 """For members that are meant to lose theirs."""
+
+
+@pytest.fixture(params=["memory", "simulated", "sqlite", KAFKA, KIP_848])
+def medium(request: pytest.FixtureRequest) -> Iterator[Medium]:
+    yield from medium_of(request)
+
+
+@pytest.fixture(params=["sqlite", KAFKA, KIP_848])
+def shared_medium(request: pytest.FixtureRequest) -> Iterator[Medium]:
+    yield from medium_of(request)
 
 
 def shared(members: list[Membership], sizes: list[int]) -> bool:

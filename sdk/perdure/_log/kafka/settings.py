@@ -112,18 +112,21 @@ def consumer(servers: str, properties: Mapping[str, str]) -> Settings:
 
 
 def member(servers: str, properties: Mapping[str, str], group: str, session_timeout_ms: int) -> Settings:
-    """A member of a group."""
-    own = {
+    """A member of a group. With `group.protocol=consumer` (KIP-848) how long a silent member is waited for is not ours to say: that is a
+    setting of the group at the broker, consumer.session.timeout.ms, and 45 s if nobody has set it."""
+    own: Settings = {
         "group.id": group,
         "auto.offset.reset": "earliest",
-        # The classic protocol: with KIP-848 the session timeout is the broker's, 45 s and not ours to choose.
-        "partition.assignment.strategy": "cooperative-sticky",
         # Whoever shares out the topic goes by what it last heard of it: so long have topics and partitions that were made behind its back
         # no reader.
         "topic.metadata.refresh.interval.ms": 3_000,
-        "session.timeout.ms": session_timeout_ms,
-        "heartbeat.interval.ms": min(300, session_timeout_ms // 4),  # a rebalance reaches a member with its next heartbeat
         # The library's thread sends heartbeats whatever the process does: who no longer polls must lose its partitions all the same.
         "max.poll.interval.ms": session_timeout_ms,
     }
+    if properties.get("group.protocol") != "consumer":
+        own |= {
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": session_timeout_ms,
+            "heartbeat.interval.ms": min(300, session_timeout_ms // 4),  # a rebalance reaches a member with its next heartbeat
+        }
     return {**_READER, **common(servers, properties), **own}
