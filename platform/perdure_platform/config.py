@@ -68,6 +68,9 @@ class OwnerLimits:
     """What each partition records that its owners must read; older builds do not claim it any more (R15). Nothing may be written in a
     newer format before every partition has recorded its level."""
 
+    store_memory_bytes: int = 128 * 1024 * 1024
+    """What the RocksDB stores of a process hold in memory: half for writes that are not on disk yet, half for blocks that were read."""
+
     handover_ms: int = 10_000
     """How long a partition is given to settle what is in flight before it is handed over."""
 

@@ -31,10 +31,12 @@ from kit.watch import Watched, disk_kb, slope
 
 SPELL_S = 15.0
 HEAL_S = 60.0
-IN_FLIGHT = 60
-PER_SECOND = 40.0
+IN_FLIGHT = 100
+PER_SECOND = 60.0
 """Enough for every cache to be full before the half whose memory is judged."""
 RETENTION = "2m"
+STORE_MEMORY = "16M"
+"""So little that it has filled before the half whose memory is judged."""
 RESIDENT_KB_PER_MINUTE_MAX = 1024
 DESCRIPTORS_PER_MINUTE_MAX = 0.5
 JUDGED_FROM_MINUTES = 20.0
@@ -68,7 +70,8 @@ class Soak:
         """Start the process of a role."""
         kind, door = role.split("-")[0], self.doors.get(role)
         if kind == "owner":
-            process = self.namespace.owner(role, through=door, retention=RETENTION)
+            more = {"PERDURE_STORE_MEMORY": STORE_MEMORY}
+            process = self.namespace.owner(role, through=door, retention=RETENTION, more=more)
         elif kind == "worker":
             process = self.namespace.worker(through=door)
         else:

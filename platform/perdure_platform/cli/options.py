@@ -67,6 +67,17 @@ SessionTimeout = Annotated[
         show_default=False,
     ),
 ]
+StoreMemory = Annotated[
+    str,
+    typer.Option(
+        "--store-memory",
+        envvar="PERDURE_STORE_MEMORY",
+        metavar="SIZE",
+        help="What the owner's RocksDB may hold in memory, over all partitions: 32M, 1G. The process itself takes some 100M besides. "
+        "[default: 128M]",
+        show_default=False,
+    ),
+]
 TokenKeys = Annotated[
     Path | None,
     typer.Option(
@@ -89,6 +100,8 @@ Duration = Annotated[str, typer.Option(metavar="DURATION")]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"([1-9]\d{0,8})([KMG])")
+_MULTIPLES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def duration(option: str, text: str) -> timedelta | None:
@@ -102,6 +115,15 @@ def duration(option: str, text: str) -> timedelta | None:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError:
         raise typer.BadParameter(f"{text!r} is too long; leave the option out for no limit", param_hint=option) from None
+
+
+def size_bytes(option: str, text: str) -> int | None:
+    """Bytes from text such as 512K, 64M, 1G; None for the empty text. Raises typer.BadParameter that names `option`."""
+    if not text:
+        return None
+    if (found := _SIZE.fullmatch(text)) is None:
+        raise typer.BadParameter(f"{text!r} is not a size; write 512K, 64M or 1G", param_hint=option)
+    return int(found[1]) * _MULTIPLES[found[2]]
 
 
 def arguments(texts: list[str] | None) -> list[Any]:

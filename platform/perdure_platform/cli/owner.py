@@ -17,8 +17,10 @@ from perdure_platform.cli.options import (
     Retention,
     SessionTimeout,
     StoreDirectory,
+    StoreMemory,
     TokenKeys,
     duration,
+    size_bytes,
 )
 from perdure_platform.cli.serving import code_names, owner_limits, running_owner, session_timeout_of, until_stopped, user_registry, watch
 from perdure_platform.cli.store_directory import held_directory
@@ -29,6 +31,7 @@ def owner(
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     store: StoreDirectory = DEFAULT_STORE,
+    store_memory: StoreMemory = "",
     retention: Retention = "",
     session_timeout: SessionTimeout = "",
     token_keys: TokenKeys = None,
@@ -38,7 +41,7 @@ def owner(
     Start as many as you like, on one machine or several: they share the partitions of the namespace out among themselves.
     """
 
-    limits = owner_limits(duration("--retention", retention))
+    limits = owner_limits(duration("--retention", retention), size_bytes("--store-memory", store_memory))
     session_timeout_ms = session_timeout_of(duration("--session-timeout", session_timeout))
 
     async def work() -> None:

@@ -108,7 +108,7 @@ class EmbeddedOwner:
             log=log,
             lanes=Lanes(log),
             host=self._host,
-            stores=RocksStores(directory),
+            stores=RocksStores(directory, self._limits.store_memory_bytes),
             task_topics=TaskTopics(log, self._namespace),
             audit=auditor.ask,
             aside=aside.submit,

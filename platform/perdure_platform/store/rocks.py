@@ -28,6 +28,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from perdure_platform.config import DEFAULT_LIMITS
 from perdure_platform.store.keys import behind
 from perdure_platform.store.port import StoreDamaged, StoreUnavailable
 from perdure_schemas.errors import PerdureError
@@ -37,12 +38,6 @@ MEMTABLE_BYTES = 16 * 1024 * 1024
 
 MEMTABLES_MAX = 2
 """One fills while the other goes to disk. A third would only delay the stall of a disk that is too slow."""
-
-PROCESS_MEMTABLES_BYTES = 64 * 1024 * 1024
-"""All partitions' writes that are not on disk yet: an owner of a hundred partitions would hold 3 GiB otherwise. About so much is kept."""
-
-BLOCK_CACHE_BYTES = 64 * 1024 * 1024
-"""Shared by all partitions of a process."""
 
 OPEN_FILES_MAX = 64
 """Per partition, so that many partitions do not use up the process' descriptors."""
@@ -196,12 +191,16 @@ class RocksStore:
 
 
 class RocksStores:
-    """Stores below one directory, `partition-<n>` each."""
+    """Stores below one directory, `partition-<n>` each.
 
-    def __init__(self, directory: Path) -> None:
+    `memory_bytes` is for all of them: one half for writes that are not on disk yet (an owner of a hundred partitions would hold 3 GiB of
+    them otherwise; about so much is kept), the other for blocks that were read.
+    """
+
+    def __init__(self, directory: Path, memory_bytes: int = DEFAULT_LIMITS.store_memory_bytes) -> None:
         self._directory = directory
-        self._cache = Cache(BLOCK_CACHE_BYTES)
-        self._memtables = WriteBufferManager(PROCESS_MEMTABLES_BYTES, allow_stall=False)
+        self._cache = Cache(memory_bytes // 2)
+        self._memtables = WriteBufferManager(memory_bytes // 2, allow_stall=False)
 
     @property
     def memtable_bytes(self) -> int:

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 import typer
 
-from perdure_platform.cli.options import arguments, duration
+from perdure_platform.cli.options import arguments, duration, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,16 @@ def test_bare_text_is_refused_and_told_how_to_write_it() -> None:
 def test_what_no_payload_can_hold_is_refused(text: str, says: str) -> None:
     with pytest.raises(typer.BadParameter, match=says):
         arguments([text])
+
+
+def test_sizes_are_whole_numbers_with_units() -> None:
+    assert size_bytes("--store-memory", "") is None
+    assert size_bytes("--store-memory", "512K") == 512 * 1024
+    assert size_bytes("--store-memory", "64M") == 64 * 1024 * 1024
+    assert size_bytes("--store-memory", "1G") == 1024 * 1024 * 1024
+
+
+@pytest.mark.parametrize("text", ["64", "0M", "-1M", "1.5G", "64MB", "M", "64m"])
+def test_what_is_not_a_size_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="write 512K, 64M or 1G"):
+        size_bytes("--store-memory", text)
