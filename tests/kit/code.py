@@ -42,6 +42,8 @@ class Code:
     cls: type
     arguments: Payloads = ()
     now_ms: int = 1_000_000
+    flags: tuple[int, ...] = ()
+    """Those of a run that an older build began; the first activation adds its own where there are none."""
     history: list[tuple[int, tuple[tuple[int, Event], ...], int, tuple[Event, ...]]] = field(default_factory=list)
     next_id: int = 1
 
@@ -49,7 +51,7 @@ class Code:
         self.host = CodeHost([self.cls], deadlock_timeout_ms=500)
         started = events.WorkflowExecutionStarted(self.host.names[0], "queue", self.arguments, "run-1")
         self.start = RunStart("ns", "wf-1", "run-1", self.now_ms, started)
-        self.instance = self.host.open(self.start, ())
+        self.instance = self.host.open(self.start, self.flags)
 
     def begin(self, *others: Event) -> list[Any]:
         """The first activation."""
@@ -61,6 +63,7 @@ class Code:
         numbered = tuple((self.next_id + at, event) for at, event in enumerate(inbound))
         first = self.next_id + len(inbound)
         activated = self.instance.activate(Activation(self.now_ms, numbered, first))
+        self.flags += activated.flags
         recorded = tuple(_EVENTS[type(action)](action) for action in activated.actions)
         self.history.append((self.now_ms, numbered, first, recorded))
         self.next_id = first + len(recorded)
@@ -68,9 +71,8 @@ class Code:
 
     def replay(self, cls: type | None = None) -> Code:
         """Another instance, of changed code if `cls` is given, taken through the same activations."""
-        other = Code(cls or self.cls, self.arguments)
-        other.instance.close()
-        other.instance = other.host.open(self.start, (1,))
+        other = Code(cls or self.cls, self.arguments, flags=self.flags)
+        other.start = self.start
         for now_ms, inbound, first, recorded in self.history:
             other.instance.activate(Activation(now_ms, inbound, first, recorded))
         other.now_ms, other.next_id, other.history = self.now_ms, self.next_id, list(self.history)

@@ -1,7 +1,8 @@
 """One run's code between activations: runs it until every coroutine is blocked, and collects what it asks for.
 
 The order of an activation is part of the format (semantics 5.1): signals first, in the order of arrival, until nothing moves; then
-everything else, until nothing moves. Conditions are looked at when nothing is ready. It is recorded as flag SIGNALS_FIRST.
+everything else, until nothing moves. Conditions are looked at when nothing is ready. That is recorded in a run's first activation, as
+flags; a run keeps the behaviour that it began with.
 """
 
 # ruff: noqa: SLF001 - the interface between asyncio and its loops is underscored
@@ -42,6 +43,12 @@ from perdure_schemas.payload import Payload, Payloads
 SIGNALS_FIRST = 1
 """Flag: signals of an activation run to their first wait before anything else of it is applied."""
 
+SETTLED_STAYS = 2
+"""Flag: what ends in the very activation in which the code gives it up is not cancelled any more. Code that a signal moved on may give a
+timer up that has fired by then."""
+
+BEHAVIOUR = (SIGNALS_FIRST, SETTLED_STAYS)
+
 HISTORY_BYTES_SUGGEST = 4 * 1024 * 1024
 """Bytes of history after which continue-as-new is suggested."""
 
@@ -70,6 +77,8 @@ class CodeInstance(Runtime):
         self._failure_types = (*definition.failure_exception_types, *failure_types)
         self._watchdog = watchdog
         self._flags = set(flags)
+        self._settled: frozenset[int] = frozenset()
+        """What ends in the activation under way."""
         self.info = _info(start)
         self.is_replaying = False
         self.is_read_only = False
@@ -115,8 +124,9 @@ class CodeInstance(Runtime):
             for event in activation.recorded or ()
             if isinstance(event, events.MarkerRecorded) and event.marker_name == PATCH_MARKER
         )
-        new_flags = () if SIGNALS_FIRST in self._flags else (SIGNALS_FIRST,)
+        new_flags = () if self._flags else BEHAVIOUR
         self._flags.update(new_flags)
+        self._settled = _settled(activation.inbound) if SETTLED_STAYS in self._flags else frozenset()
         refused = self._run(activation)
         error = self._error or refused
         if error is not None:
@@ -590,7 +600,7 @@ class CodeInstance(Runtime):
             self._withdraw(pending.action)
             pending.future.set_exception(self._activity_cancelled(pending))
             return
-        if kind is not ActivityCancellationType.ABANDON:
+        if kind is not ActivityCancellationType.ABANDON and pending.event_id not in self._settled:
             self._request(actions.RequestCancelActivity(pending.event_id))
         if kind is not ActivityCancellationType.WAIT_CANCELLATION_COMPLETED:
             self._activities.pop(pending.event_id, None)
@@ -708,7 +718,8 @@ class CodeInstance(Runtime):
             return
         if timer.event_id:
             self._timers.pop(timer.event_id, None)
-            self._request(actions.CancelTimer(timer.action.timer_id, timer.event_id))
+            if timer.event_id not in self._settled:
+                self._request(actions.CancelTimer(timer.action.timer_id, timer.event_id))
         else:
             self._withdraw(timer.action)
 
@@ -748,6 +759,23 @@ class CodeInstance(Runtime):
             frames = "".join(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}\n" for frame in task.get_stack())
             parts.append(f"{task.get_name()}\n{frames}")
         return "\n".join(parts)
+
+
+def _settled(inbound: Sequence[tuple[int, Event]]) -> frozenset[int]:
+    """The ids under which what ends with these events was begun."""
+    found = set()
+    for _, event in inbound:
+        match event:
+            case events.TimerFired(started_event_id=event_id):
+                found.add(event_id)
+            case (
+                events.ActivityTaskCompleted(scheduled_event_id=event_id)
+                | events.ActivityTaskFailed(scheduled_event_id=event_id)
+                | events.ActivityTaskTimedOut(scheduled_event_id=event_id)
+                | events.ActivityTaskCanceled(scheduled_event_id=event_id)
+            ):
+                found.add(event_id)
+    return frozenset(found)
 
 
 def _wake(future: asyncio.Future[None]) -> None:

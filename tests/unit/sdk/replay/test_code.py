@@ -9,9 +9,11 @@ import pytest
 
 from kit.code import Code, completed, signal, value
 from perdure._replay import actions
+from perdure._replay.activate import SIGNALS_FIRST
 from perdure._replay.host import ActivationError, QueryError
 from perdure_schemas import events
-from perdure_schemas.failure import ApplicationFailureInfo, Failure
+from perdure_schemas.events import Event
+from perdure_schemas.failure import ApplicationFailureInfo, Failure, RetryState
 
 sys.path.insert(0, str(Path(__file__).parent))
 flows: Any = importlib.import_module("workflows")
@@ -114,6 +116,39 @@ def test_a_timer_that_is_no_longer_needed_is_cancelled_and_one_that_fires_is_a_t
     code = Code(flows.Timeouts)
     assert kinds(code.begin()) == ["StartTimer"]
     assert code.happen(events.TimerFired("1", 2), after_ms=5_000) == [actions.CompleteWorkflow(value("late"))]
+    code.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "ends", "cancels"),
+    [
+        ("timer", events.TimerFired("1", 2), "CancelTimer"),
+        ("activity", completed(2), "RequestCancelActivity"),
+        ("activity", events.ActivityTaskFailed(2, 0, Failure("no"), RetryState.NON_RETRYABLE_FAILURE), "RequestCancelActivity"),
+        ("activity", events.ActivityTaskTimedOut(2, 0, Failure("late"), RetryState.TIMEOUT), "RequestCancelActivity"),
+        ("activity", events.ActivityTaskCanceled(2, 0), "RequestCancelActivity"),
+    ],
+)
+def test_what_ends_as_it_is_given_up_is_not_cancelled(what: str, ends: Event, cancels: str) -> None:
+    """Signals run first: the code gives up what has ended by then, and does not know it yet."""
+    code = Code(flows.GivesUp, value(what))
+    code.begin()
+    assert kinds(code.happen(signal("enough"), ends)) == ["ScheduleActivity"]
+    code.replay().close()
+    code.close()
+    earlier = Code(flows.GivesUp, value(what))
+    earlier.begin()
+    assert sorted(kinds(earlier.happen(signal("enough")))) == sorted([cancels, "ScheduleActivity"])
+    earlier.replay().close()
+    earlier.close()
+
+
+def test_a_run_keeps_the_behaviour_that_it_began_with() -> None:
+    code = Code(flows.GivesUp, value("timer"), flags=(SIGNALS_FIRST,))
+    code.begin()
+    assert kinds(code.happen(signal("enough"), events.TimerFired("1", 2))) == ["CancelTimer", "ScheduleActivity"]
+    assert code.flags == (SIGNALS_FIRST,)
+    code.replay().close()
     code.close()
 
 

@@ -99,6 +99,31 @@ class Timeouts:
 
 
 @workflow.defn(name="Flow")
+class GivesUp:
+    """A signal ends a wait for an activity, or for some time."""
+
+    @workflow.init
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.is_over = False
+
+    @workflow.run
+    async def run(self, what: str) -> str:
+        if what == "timer":
+            await workflow.wait_condition(lambda: self.is_over, timeout=timedelta(seconds=5))
+        else:
+            work = workflow.start_activity("long", start_to_close_timeout=MINUTE)
+            await workflow.wait_condition(lambda: self.is_over)
+            work.cancel()
+        await workflow.execute_activity("last", start_to_close_timeout=MINUTE)
+        return "given up"
+
+    @workflow.signal
+    def enough(self) -> None:
+        self.is_over = True
+
+
+@workflow.defn(name="Flow")
 class Cleanup:
     @workflow.run
     async def run(self) -> str:
