@@ -13,6 +13,8 @@ from perdure_schemas.topics import READERS_GROUP, RECORD_BYTES_MAX
 
 Settings = dict[str, Any]
 
+GROUP_PROTOCOL = "group.protocol"
+
 _FIXED = {
     "bootstrap.servers": "the address names the brokers",
     "acks": "an acknowledged record must be on all in-sync replicas",
@@ -95,8 +97,9 @@ def check_properties(servers: str, properties: Mapping[str, str]) -> None:
 
 
 def common(servers: str, properties: Mapping[str, str]) -> Settings:
-    """What every client gets; the admin client gets no more."""
-    return {**_COMMON, "bootstrap.servers": servers, "logger": logger, **properties}
+    """What every client gets; the admin client gets no more. Which of its protocols a group speaks is a matter of its members."""
+    others = {name: value for name, value in properties.items() if name != GROUP_PROTOCOL}
+    return {**_COMMON, "bootstrap.servers": servers, "logger": logger, **others}
 
 
 def producer(servers: str, properties: Mapping[str, str], delivery: Delivery) -> Settings:
@@ -123,7 +126,9 @@ def member(servers: str, properties: Mapping[str, str], group: str, session_time
         # The library's thread sends heartbeats whatever the process does: who no longer polls must lose its partitions all the same.
         "max.poll.interval.ms": session_timeout_ms,
     }
-    if properties.get("group.protocol") != "consumer":
+    if properties.get(GROUP_PROTOCOL) == "consumer":
+        own[GROUP_PROTOCOL] = "consumer"
+    else:
         own |= {
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": session_timeout_ms,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from perdure._log.errors import LogMisconfigured
-from perdure._log.kafka.settings import check_properties
+from perdure._log.kafka.settings import check_properties, consumer, member, producer
+from perdure._log.port import Delivery
 
 
 @pytest.mark.parametrize("servers", ["localhost:9092", "127.0.0.1:9092", "127.1.2.3:1,LOCALHOST:2", "[::1]:9092"])
@@ -22,3 +23,13 @@ def test_a_cluster_on_another_machine_is_talked_to_unencrypted_only_where_that_w
     assert "s3cret" not in str(caught.value)
     for protocol in ("PLAINTEXT", "sasl_ssl"):
         check_properties(servers, {"security.protocol": protocol})
+
+
+def test_only_members_of_groups_are_told_which_protocol_their_group_speaks() -> None:
+    chosen = {"group.protocol": "consumer"}
+    assert "group.protocol" not in producer("localhost:1", chosen, Delivery.ORDERED)
+    assert "group.protocol" not in consumer("localhost:1", chosen)
+    theirs = member("localhost:1", chosen, "group", 10_000)
+    assert theirs["group.protocol"] == "consumer"
+    assert "session.timeout.ms" not in theirs, "the broker says"
+    assert member("localhost:1", {}, "group", 10_000)["session.timeout.ms"] == 10_000
