@@ -23,7 +23,7 @@ from perdure.client._execution import WorkflowExecution, execution
 from perdure.client._handle import WorkflowHandle
 from perdure.client._listing import list_runs
 from perdure.client._outcome import result_of
-from perdure.client._requests import Requests
+from perdure.client._requests import REQUEST_LIFETIME, Requests
 from perdure.client._start import Start, StartOptions
 from perdure.client._targets import workflow_target
 from perdure.converter import DataConverter
@@ -63,6 +63,7 @@ class Client:
         namespace: str | None = None,
         data_converter: DataConverter = DataConverter.default,
         identity: str | None = None,
+        request_lifetime: timedelta = REQUEST_LIFETIME,
         timeout: timedelta = CONNECT_TIMEOUT,  # noqa: ASYNC109 - it bounds blocking work too
     ) -> Self:
         """Connect to the log at a URL: sqlite:///FILE, kafka://HOST:PORT, HOST:PORT (Kafka) or memory://NAME.
@@ -70,13 +71,22 @@ class Client:
         Not given, the URL is that of the environment variable PERDURE_LOG, or sqlite:///perdure.db; the namespace the one in the
         URL, that of PERDURE_NAMESPACE, or "default". An embedded log and its namespace are made where there are none.
 
+        A call to which you give a `request_id` may be repeated, with that id and by whatever process, for `request_lifetime` after its
+        deadline, and is done once; owners remember the id for that long. At least a minute and at most a day are possible.
+
         Raises LogMisconfigured (the URL), LogUnavailable (no answer within `timeout`), LogUnauthorized, NamespaceNotFound.
         """
         url = target_host or os.environ.get("PERDURE_LOG") or DEFAULT_LOG
         log, url_namespace = await asyncio.to_thread(open_log, url)
         try:
             return await cls.over(
-                log, namespace=namespace or url_namespace, data_converter=data_converter, identity=identity, timeout=timeout, owned=True
+                log,
+                namespace=namespace or url_namespace,
+                data_converter=data_converter,
+                identity=identity,
+                request_lifetime=request_lifetime,
+                timeout=timeout,
+                owned=True,
             )
         except BaseException:
             log.close()
@@ -90,6 +100,7 @@ class Client:
         namespace: str | None = None,
         data_converter: DataConverter = DataConverter.default,
         identity: str | None = None,
+        request_lifetime: timedelta = REQUEST_LIFETIME,
         timeout: timedelta = CONNECT_TIMEOUT,  # noqa: ASYNC109 - it bounds blocking work too
         owned: bool = False,
     ) -> Self:
@@ -98,7 +109,8 @@ class Client:
         if not _NAMESPACE.fullmatch(name):
             raise LogMisconfigured(f"the namespace {name!r} is not usable: 1 to 100 of the characters a-z A-Z 0-9 . _ - are allowed")
         channel = await Channel.open(log, name, timeout_ms=max(1, round(timeout.total_seconds() * 1000)))
-        connection = Connection(channel, Requests(channel), identity or f"{os.getpid()}@{socket.gethostname()}", data_converter)
+        requests = Requests(channel, request_lifetime=request_lifetime)
+        connection = Connection(channel, requests, identity or f"{os.getpid()}@{socket.gethostname()}", data_converter)
         return cls(connection, owned_log=log if owned else None)
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ DEFAULT_TIMEOUT = timedelta(seconds=30)
 REPEATABLE_MS = 60_000
 """How long after its deadline a call may be repeated with its request id: also the slack for clocks that disagree."""
 
-REPEATABLE_NAMED_MS = 3600_000
+REQUEST_LIFETIME = timedelta(hours=1)
 """The same for a call whose caller chose the request id, and so means to repeat it, if need be after a crash."""
 
 _JITTER = 0.2
@@ -73,8 +73,16 @@ class _Exchange:
 class Requests:
     """The calls of one client over one channel."""
 
-    def __init__(self, channel: Channel, *, call_pace: Pace = CALL_PACE, result_pace: Pace = RESULT_PACE) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        call_pace: Pace = CALL_PACE,
+        result_pace: Pace = RESULT_PACE,
+        request_lifetime: timedelta = REQUEST_LIFETIME,
+    ) -> None:
         self.channel = channel
+        self._named_life_ms = max(_milliseconds(request_lifetime), REPEATABLE_MS)
         self._call_pace = call_pace
         self._result_pace = result_pace
 
@@ -105,7 +113,7 @@ class Requests:
         nothing was sent, and OutcomeUnknownError at the deadline.
         """
         timeout = DEFAULT_TIMEOUT if timeout is None else timeout
-        life_ms = _milliseconds(timeout) + (REPEATABLE_NAMED_MS if named else REPEATABLE_MS)
+        life_ms = _milliseconds(timeout) + (self._named_life_ms if named else REPEATABLE_MS)
         expires_at_ms = self.channel.log.now_ms() + min(life_ms, REQUEST_LIFE_MAX_MS - REPEATABLE_MS)
         command = Command(workflow_id, body, Request(request_id, expires_at_ms, self.channel.address))
         until = asyncio.get_running_loop().time() + timeout.total_seconds()

@@ -9,6 +9,7 @@ import pytest
 
 from kit.replies import always, in_turn
 from kit.scripted_owner import ScriptedOwner, eventually
+from perdure._log.port import Log
 from perdure.client import (
     Client,
     OutcomeUnknownError,
@@ -39,6 +40,22 @@ async def test_every_copy_of_a_call_that_acts_expires_at_the_same_time(client: C
     owner.script = in_turn(CancelWorkflow, [], [], [Accepted("run-1")])
     await client.get_workflow_handle("wf-1").cancel()
     assert len({command.request.expires_at_ms for _, command in owner.commands if command.request}) == 1
+
+
+@pytest.mark.parametrize("request_id", [None, "order-7"])
+async def test_a_named_request_may_be_repeated_for_as_long_as_the_client_says(
+    log: Log, owner: ScriptedOwner, request_id: str | None
+) -> None:
+    owner.script = always(StartWorkflow, WorkflowStarted("run-1", "run-1"))
+    lifetime, deadline = timedelta(minutes=7), timedelta(seconds=30)
+    began_ms = log.now_ms()
+    client = await Client.over(log, namespace="default", request_lifetime=lifetime)
+    await client.start_workflow("Transfer", id="wf-1", task_queue="q", request_id=request_id, rpc_timeout=deadline)
+    await client.close()
+    [expires_at_ms] = {command.request.expires_at_ms for _, command in owner.commands if command.request}
+    told = timedelta(milliseconds=expires_at_ms - began_ms)
+    expected = deadline + (lifetime if request_id else timedelta(minutes=1))
+    assert expected <= told < expected + timedelta(minutes=1)
 
 
 async def test_two_calls_have_two_request_ids(client: Client, owner: ScriptedOwner) -> None:
