@@ -35,7 +35,7 @@ def main() -> None:
         return cast("Log", LyingLog(faulty, lie)) if lie else faulty, namespace
 
     names["open_log"] = faulty_log
-    stores["RocksStores"] = lambda directory: FaultyStores(rocks(directory), points)
+    stores["RocksStores"] = lambda *given: FaultyStores(rocks(*given), points)
     for limit in filter(None, os.environ.get("PERDURE_FAULTY_LIMITS", "").split(",")):
         name, _, number = limit.partition("=")
         if name == "FSIZE":
