@@ -10,6 +10,9 @@ from perdure_check.live import COMMIT
 from perdure_check.payloads import first_value
 from perdure_check.rules.base import Rule, Watcher
 
+_Last = dict[tuple[str, str], tuple[int, int]]
+"""For each sender and receiver: where in the log the newest message is, and its number."""
+
 
 class TimeAndOrder(Rule):
     """Recorded times rise, whatever the log's clock does; commands are applied in their order, and signals of a run arrive in its."""
@@ -21,11 +24,11 @@ class TimeAndOrder(Rule):
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._times: dict[int, int] = defaultdict(int)
         self._applied: dict[int, dict[str, int]] = defaultdict(dict)
-        self._last_message: dict[tuple[str, str], int] = {}
+        self._last_message: _Last = {}
         self._messages: set[tuple[str, int]] = set()
         operations = self.context.options.operations or ()
         self._numbered = {(one.workflow_id, one.signal, repr(one.input)): one for one in operations if one.sender and one.signal}
-        self._last_number: dict[tuple[str, str], int] = {}
+        self._last_number: _Last = {}
 
     def watches(self) -> Mapping[str, Watcher]:
         """See Rule."""
@@ -61,12 +64,11 @@ class TimeAndOrder(Rule):
     def _signaled(self, fact: Fact) -> None:
         source = fact.body["source"]
         if source is not None:
-            pair = source["run_id"], fact.run.workflow_id
-            event_id, before = source["initiated_event_id"], self._last_message.get(pair, 0)
-            if event_id <= before:
-                sentence = f"the signal of event {event_id} of run {source['run_id']} arrives behind that of event {before}"
+            pair, event_id = (source["run_id"], fact.run.workflow_id), source["initiated_event_id"]
+            other = _in_wrong_order(self._last_message, pair, fact.offset, event_id)
+            if other is not None:
+                sentence = f"the signals of events {event_id} and {other} of run {source['run_id']} do not arrive in their order"
                 self.breaks(sentence, fact.entry, fact.run)
-            self._last_message[pair] = max(before, event_id)
         if self._numbered:
             self._numbered_signal(fact)
 
@@ -74,12 +76,10 @@ class TimeAndOrder(Rule):
         sent = self._numbered.get((fact.run.workflow_id, fact.body["name"], repr(first_value(fact.body["input"]))))
         if sent is None:
             return
-        pair = sent.sender, fact.run.workflow_id
-        before = self._last_number.get(pair, -1)
-        if sent.number <= before:
-            sentence = f"signal {sent.number} of sender {sent.sender!r} arrives behind its signal {before}"
+        other = _in_wrong_order(self._last_number, (sent.sender, fact.run.workflow_id), fact.offset, sent.number)
+        if other is not None:
+            sentence = f"signals {sent.number} and {other} of sender {sent.sender!r} do not arrive in their order"
             self.breaks(sentence, fact.entry, fact.run)
-        self._last_number[pair] = max(before, sent.number)
 
     def finish(self) -> None:
         """See Rule."""
@@ -87,3 +87,15 @@ class TimeAndOrder(Rule):
         set_back_ms = max(self.context.set_back_ms.values(), default=0)
         clock = f"; the log's own clock was set back by up to {set_back_ms} ms" if set_back_ms else ""
         self.detail = f"times, commands, and {len(self._last_message)} pairs of sending run and receiver{numbered}{clock}"
+
+
+def _in_wrong_order(last: _Last, pair: tuple[str, str], offset: int, number: int) -> int | None:
+    """The number of the message with which this one has changed places.
+
+    What a run that was carried had received is told behind what a younger run of its id has received since; its own offset says when.
+    """
+    at, newest = last.get(pair, (-1, -1))
+    if offset < at:
+        return newest if number >= newest else None
+    last[pair] = offset, max(number, newest)
+    return newest if number <= newest else None
