@@ -117,8 +117,10 @@ def consumer(servers: str, properties: Mapping[str, str]) -> Settings:
 def member(servers: str, properties: Mapping[str, str], group: str, session_timeout_ms: int) -> Settings:
     """A member of a group. With `group.protocol=consumer` (KIP-848) how long a silent member is waited for is not ours to say: that is a
     setting of the group at the broker, consumer.session.timeout.ms, and 45 s if nobody has set it."""
+    protocol = properties.get(GROUP_PROTOCOL, "classic")
     own: Settings = {
         "group.id": group,
+        GROUP_PROTOCOL: protocol,
         "auto.offset.reset": "earliest",
         # Whoever shares out the topic goes by what it last heard of it: so long have topics and partitions that were made behind its back
         # no reader.
@@ -126,9 +128,7 @@ def member(servers: str, properties: Mapping[str, str], group: str, session_time
         # The library's thread sends heartbeats whatever the process does: who no longer polls must lose its partitions all the same.
         "max.poll.interval.ms": session_timeout_ms,
     }
-    if properties.get(GROUP_PROTOCOL) == "consumer":
-        own[GROUP_PROTOCOL] = "consumer"
-    else:
+    if protocol != "consumer":
         own |= {
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": session_timeout_ms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure._log.errors import LogMisconfigured
+from perdure._log.kafka.log import KafkaLog
 from perdure._log.kafka.settings import check_properties, consumer, member, producer
 from perdure._log.port import Delivery
 
@@ -33,3 +34,11 @@ def test_only_members_of_groups_are_told_which_protocol_their_group_speaks() -> 
     assert theirs["group.protocol"] == "consumer"
     assert "session.timeout.ms" not in theirs, "the broker says"
     assert member("localhost:1", {}, "group", 10_000)["session.timeout.ms"] == 10_000
+
+
+def test_a_protocol_of_groups_that_there_is_not_is_the_librarys_to_refuse() -> None:
+    assert member("localhost:1", {"group.protocol": "consumr"}, "group", 10_000)["group.protocol"] == "consumr"
+    log = KafkaLog("localhost:1", {"group.protocol": "consumr"})
+    with pytest.raises(LogMisconfigured, match="consumr"):
+        log.membership("group", "topic", 10_000)
+    log.close()
