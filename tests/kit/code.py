@@ -72,7 +72,8 @@ class Code:
     def replay(self, cls: type | None = None) -> Code:
         """Another instance, of changed code if `cls` is given, taken through the same activations."""
         other = Code(cls or self.cls, self.arguments, flags=self.flags)
-        other.start = self.start
+        other.instance.close()
+        other.instance = other.host.open(self.start, self.flags)
         for now_ms, inbound, first, recorded in self.history:
             other.instance.activate(Activation(now_ms, inbound, first, recorded))
         other.now_ms, other.next_id, other.history = self.now_ms, self.next_id, list(self.history)
