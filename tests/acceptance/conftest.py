@@ -22,6 +22,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A shell in whose directory `perdure dev app:registry` runs."""
     made = make_shell(tmp_path_factory.mktemp("dev"))
     made.background("dev", "app:registry")
+    made.until(lambda: "Ctrl-C stops it" in made.outputs(), "what dev says once it has its store")
     yield made
     made.stop()
     made.check_log()
