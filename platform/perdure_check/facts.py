@@ -13,7 +13,7 @@ from perdure_check.log import Record
 class Activity:
     """An activity that has not closed. `attempt` is the one that is out, or waits until `retry_at_ms` (0: it is out).
 
-    `start_ms` is when the attempt was announced; 0 if it was not.
+    `start_ms` is when the attempt was announced; 0 if it was not. `rests`: its task could not be written, and an earlier copy may be out.
     """
 
     scheduled_ms: int
@@ -24,6 +24,7 @@ class Activity:
     heartbeat_counter: int = 0
     dispatched_ms: int = 0
     start_ms: int = 0
+    rests: bool = False
 
 
 @dataclass(slots=True)

@@ -351,14 +351,16 @@ def _apply_note(run: Run, note: Decoded, time_ms: int) -> None:
         case "ActivityAttemptFailed":
             activity.attempt, activity.retry_at_ms = note["attempt"] + 1, max(1, note["retry_at_ms"])
             activity.heartbeat_counter = activity.start_ms = 0
+            activity.rests = False
         case "ActivityAttemptDispatched":
-            activity.retry_at_ms, activity.dispatched_ms, activity.start_ms = 0, time_ms, 0
+            activity.retry_at_ms, activity.dispatched_ms, activity.start_ms, activity.rests = 0, time_ms, 0, False
         case "ActivityTaskParked":
-            activity.retry_at_ms, activity.start_ms = max(1, note["retry_at_ms"]), 0
+            activity.retry_at_ms, activity.start_ms, activity.rests = max(1, note["retry_at_ms"]), 0, True
         case "ActivityAttemptStarted":
-            activity.start_ms = time_ms
+            activity.start_ms, activity.retry_at_ms, activity.rests = time_ms, 0, False
         case "ActivityHeartbeatRecorded":
             activity.heartbeat_counter, activity.start_ms = note["counter"], activity.start_ms or time_ms
+            activity.retry_at_ms, activity.rests = 0, False
         case _:
             pass
 

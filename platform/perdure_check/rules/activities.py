@@ -49,7 +49,7 @@ class Activities(Rule):
         started = fact.body["started_event_id"]
         if started != activity.started_event_id:
             self._of(fact, f"{fact.kind} names event {started} as its start, and event {activity.started_event_id} is")
-        if fact.kind == "ActivityTaskCompleted" and activity.retry_at_ms:
+        if fact.kind == "ActivityTaskCompleted" and activity.retry_at_ms and not activity.rests:
             self._of(fact, f"attempt {activity.attempt} completed, and had not been dispatched")
         if fact.kind in ("ActivityTaskCompleted", "ActivityTaskFailed") and not started:
             self._of(fact, f"{fact.kind} without a start")

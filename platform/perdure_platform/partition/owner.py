@@ -125,7 +125,7 @@ class PartitionOwner:
         self._reader = Reader(self, self._runs, self._tables, self._tables.store)
         self._reads: list[Command] = []
         self._resting: list[tuple[int, TaskUndeliverable]] = []
-        """Undeliverable tasks, each with the sequence of the record that notes it; 0 where nobody waits for it any more."""
+        """Undeliverable tasks, each with the sequence of the record behind which that is noted, or known to be of no matter."""
         self._last_append_ms = self._turn_began_ms = now_ms = self._clock.now_ms()
         shared = (self._topics, parts.log, self._tables, self._runs, self._applier, self._appender, self._limits)
         self._trimmer = Trimmer(*shared, now_ms, self._decided, parts.aside)
@@ -292,9 +292,7 @@ class PartitionOwner:
                     logger.error("partition %d: %s", self._topics.partition, parking.told(run.state))
             for request in decision.requests:
                 self._requests[request.workflow_id, request.request_id] = request
-        self._resting.extend(
-            (self._appender.sequence if decision.is_recorded else 0, item) for item in batch if isinstance(item, TaskUndeliverable)
-        )
+        self._resting.extend((self._appender.sequence, item) for item in batch if isinstance(item, TaskUndeliverable))
         self._let_rest()
         for answer in (*decision.answers, *(Answer(reply.address, reply.request_id, reply.body) for reply in closed[fitting:])):
             self._barrier.ask(lambda answer=answer: self._releaser.answer(answer), self._appender.sequence)  # type: ignore[misc]
@@ -357,7 +355,7 @@ class PartitionOwner:
             self._releaser.passed(offset)
 
     def _release_again(self, claim_offset: int) -> None:
-        """What the claims before may not have released (design.md 3.6)."""
+        """What the claims before may not have released (design.md 3.6), tasks at rest among it: who gets one early may run it."""
         for offset, record in list(self._tables.unreleased()):
             if offset > self._applier.positions.released:
                 self._releaser.release(offset, effects_of(record, self._topics.partition, offset, self._runs))

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kit.core import WORKER, Core, data, produced
 from perdure._replay.actions import RequestCancelActivity, ScheduleActivity
+from perdure_platform.partition.transition.activity import PARKED_RETRY_MS
 from perdure_platform.partition.transition.draft import TaskUndeliverable
 from perdure_schemas import events, notes
 from perdure_schemas.commands import (
@@ -110,6 +112,43 @@ def test_a_task_that_a_worker_has_is_not_parked_when_it_cannot_be_sent_once_more
     undeliverable = TaskUndeliverable(attempt.run_id, attempt.scheduled_event_id, attempt.attempt, "queue 'work' cannot be written")
     assert not core.decide(undeliverable).is_recorded
     assert core.take(CompleteActivity(attempt, data("7"))).is_recorded
+
+
+def at_rest(core: Core) -> ActivityReference:
+    """The attempt of an activity whose task has just been refused by its queue."""
+    core.start()
+    attempt = core.attempt()
+    undeliverable = TaskUndeliverable(attempt.run_id, attempt.scheduled_event_id, attempt.attempt, "queue 'work' cannot be written")
+    assert core.decide(undeliverable).is_recorded
+    assert not core.decide(undeliverable).is_recorded, "another copy of it is of no matter"
+    return attempt
+
+
+@pytest.mark.parametrize("announces", [True, False])
+def test_who_has_a_copy_of_a_task_that_rests_may_run_it_and_nobody_else_after(announces: bool) -> None:
+    """A claim before may have sent it. Dropped, its result would be lost, and the attempt would run twice."""
+    core = Core(code=scheduling(retry_options=RetryOptions(maximum_attempts=1)))
+    attempt = at_rest(core)
+    if announces:
+        granted = core.take(started(core, asks_grant=True))
+        assert [reply.body.granted for reply in granted.replies if isinstance(reply.body, ActivityStartAcknowledged)] == [True]
+        assert not core.pass_time(PARKED_RETRY_MS).is_recorded, "a worker has it, and it is dispatched again"
+    assert core.take(CompleteActivity(attempt, data("7"))).is_recorded
+
+
+def test_a_heartbeat_says_that_a_task_at_rest_is_with_a_worker() -> None:
+    core = Core(code=scheduling())
+    attempt = at_rest(core)
+    assert core.take(ActivityHeartbeat(attempt, 1)).is_recorded
+    assert not core.pass_time(PARKED_RETRY_MS).is_recorded
+
+
+def test_a_report_on_an_attempt_that_waits_behind_a_failed_one_is_about_nothing() -> None:
+    core = Core(code=scheduling())
+    core.start()
+    first = core.attempt()
+    core.take(FailActivity(first, Failure("busy")))
+    assert not core.take(CompleteActivity(replace(first, attempt=2), data("7"))).is_recorded
 
 
 @pytest.mark.parametrize(

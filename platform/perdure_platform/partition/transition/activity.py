@@ -29,7 +29,10 @@ PARKED_RETRY_MS = 10_000
 
 
 def find(draft: Draft, reference: ActivityReference) -> ActivityState | None:
-    """The open activity that `reference` names, if the attempt it names is the one that is out."""
+    """The open activity that `reference` names, if the attempt it names is the one that is out.
+
+    Also one whose task rests: who names that very attempt has an earlier copy of it, or one that landed and was reported as refused.
+    """
     run = draft.open_run
     if run is None or (reference.run_id and reference.run_id != run.run_id):
         return None
@@ -37,8 +40,10 @@ def find(draft: Draft, reference: ActivityReference) -> ActivityState | None:
         activity = run.activities.get(reference.scheduled_event_id)
     else:
         activity = next((a for a in run.activities.values() if a.event.activity_id == reference.activity_id), None)
-    if activity is None or activity.waits_for_retry:
+    if activity is None:
         return None
+    if activity.waits_for_retry:
+        return activity if activity.rests and reference.attempt == activity.attempt else None
     return activity if reference.attempt in (0, activity.attempt) else None
 
 
@@ -196,7 +201,7 @@ def park(draft: Draft, undeliverable: TaskUndeliverable) -> None:
     Unless a worker has it: then an earlier copy got through, and resting would take the attempt's grant and its result from it.
     """
     activity = find(draft, ActivityReference(undeliverable.run_id, undeliverable.scheduled_event_id, undeliverable.attempt))
-    if activity is not None and activity.start is None:
+    if activity is not None and activity.start is None and not activity.waits_for_retry:
         draft.note(
             notes.ActivityTaskParked(activity.scheduled_event_id, activity.attempt, undeliverable.reason, draft.now_ms + PARKED_RETRY_MS)
         )

@@ -95,12 +95,13 @@ def _after_note(activity: ActivityState, note: Note, time_ms: int) -> ActivitySt
     match note:
         case notes.ActivityAttemptStarted():
             start = AttemptStart(note.nonce, note.worker, note.identity, note.granted, time_ms)
-            return replace(activity, start=start)
+            return replace(activity, start=start, retry_at_ms=0, rests=False)
         case notes.ActivityAttemptFailed():
             return replace(
                 activity,
                 attempt=note.attempt + 1,
                 retry_at_ms=max(1, note.retry_at_ms),
+                rests=False,
                 start=None,
                 last_failure=note.failure,
                 heartbeat_time_ms=0,
@@ -108,18 +109,20 @@ def _after_note(activity: ActivityState, note: Note, time_ms: int) -> ActivitySt
                 heartbeat_details=note.last_heartbeat_details or activity.heartbeat_details,
             )
         case notes.ActivityAttemptDispatched():
-            return replace(activity, attempt=note.attempt, retry_at_ms=0, dispatched_time_ms=time_ms, start=None)
+            return replace(activity, attempt=note.attempt, retry_at_ms=0, rests=False, dispatched_time_ms=time_ms, start=None)
         case notes.ActivityHeartbeatRecorded():
             start = activity.start or AttemptStart("", None, "", False, time_ms)
             return replace(
                 activity,
                 start=start,
+                retry_at_ms=0,
+                rests=False,
                 heartbeat_time_ms=time_ms,
                 heartbeat_counter=note.counter,
                 heartbeat_details=note.details,
             )
         case notes.ActivityTaskParked():
-            return replace(activity, retry_at_ms=max(1, note.retry_at_ms), start=None)
+            return replace(activity, retry_at_ms=max(1, note.retry_at_ms), rests=True, start=None)
         case _:
             raise TypeError(f"a note of type {type(note).__name__} has no place in the fold")
 

@@ -32,7 +32,10 @@ class AttemptStart:
 
 @dataclass(frozen=True, slots=True)
 class ActivityState:
-    """An activity that has not closed. `retry_at_ms` > 0: `attempt` is not dispatched before then."""
+    """An activity that has not closed. `retry_at_ms` > 0: `attempt` is not dispatched before then.
+
+    `rests`: it was, and its task could not be written (R9); a copy that an earlier claim sent may be with a worker.
+    """
 
     scheduled_event_id: int
     event: ActivityTaskScheduled
@@ -40,6 +43,7 @@ class ActivityState:
     attempt: int = 1
     dispatched_time_ms: int = 0
     retry_at_ms: int = 0
+    rests: bool = False
     start: AttemptStart | None = None
     heartbeat_time_ms: int = 0
     heartbeat_counter: int = 0
@@ -54,7 +58,7 @@ class ActivityState:
 
     @property
     def waits_for_retry(self) -> bool:
-        """Whether no task of the current attempt is out."""
+        """Whether the current attempt waits to be dispatched (again)."""
         return self.retry_at_ms > 0
 
     def schedule_to_close_deadline_ms(self) -> int:
