@@ -43,6 +43,9 @@ logger = logging.getLogger("perdure.owner")
 BOUNDS_TIMEOUT_MS = 2_000
 """Twice this is waited in the loop: less than a session."""
 
+GAP_READINGS = 5
+"""A reader that skips may do so again where it is begun anew; after so many, what is missing is missing in the log."""
+
 
 class Stage(Enum):
     """Where a partition is on its way."""
@@ -105,6 +108,7 @@ class AssignedPartition:
         self._search: StartSearch | None = None
         self._commands_missing_at = -1
         self._history_gap_at = -1
+        self._gaps_in_a_row = 0
         self._claiming: Claiming | None = None
         self._moved = True
         self._meter: PartitionMeter | None = None
@@ -217,11 +221,12 @@ class AssignedPartition:
             self._stop(LogCorrupt(f"{error}. Records that this partition needs are gone: nothing is skipped. See the runbook"))
 
     def _read_again(self, gap: HistoryGap) -> None:
-        """A reader that has skipped is begun anew; what is missing a second time is missing in the log."""
-        if gap.expected == self._history_gap_at:
+        """A reader that has skipped is begun anew; what is missing each time is missing in the log."""
+        self._gaps_in_a_row = self._gaps_in_a_row + 1 if gap.expected == self._history_gap_at else 1
+        self._history_gap_at = gap.expected
+        if self._gaps_in_a_row >= GAP_READINGS:
             self._stop(gap)
             return
-        self._history_gap_at = gap.expected
         logger.warning("partition %d: %s; reading again", self.topics.partition, gap, extra=self._extra())
         self._retire()
 
