@@ -262,6 +262,7 @@ def measured(soak: Soak, since_s: float) -> dict[str, object]:
     half = [(at, kb) for at, kb in soak.disk if at >= since_s]
     return {
         "per_minute": slopes,
+        "more_of": {role: one.more_of(since_s) for one in soak.watched if (role := f"{one.role} ({one.pid})") in slopes},
         "resident_mb": {role: one.resident_mb() for one in soak.watched if (role := f"{one.role} ({one.pid})") in slopes},
         "disk_kb_per_minute": slope([(at - since_s) / 60 for at, _ in half], [float(kb) for _, kb in half]) if len(half) > 1 else None,
         "disk_kb": soak.disk[-1][1] if soak.disk else None,
