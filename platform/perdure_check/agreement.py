@@ -38,7 +38,7 @@ class Reader:
                         self.failure = f"there is no checkpoint at offset {begin}"
                         return
                     self.rule, is_first = LiveRule.before(body), False
-                cause = self.rule.judge(body)
+                cause = self.rule.judge(body, record.value)
             except (Undecodable, Missing) as error:
                 self.failure = f"offset {record.offset}: {error}"
                 return

@@ -143,7 +143,7 @@ class _Check:
                 continue
             try:
                 body = decode(record.value)
-                cause = rule.judge(body)
+                cause = rule.judge(body, record.value)
             except (Undecodable, Missing) as error:
                 self._stop(partition, record.offset, str(error))
                 continue

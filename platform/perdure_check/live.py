@@ -1,12 +1,15 @@
-"""Which records of a history count: written from the text of design.md 3.1 and 3.2 (faults.md R1, R3, R4), one partition at a time.
+"""Which records of a history count: written from the text of design.md 3.1 and 3.2 (faults.md R1, R3, R4, R18), one partition at a time.
 
 A claim counts if the claim that it names is in force and its number is that one's plus one. A record under a claim counts if it names the
-claim in force, by number and id, and its sequence is that claim's last live one plus one. What does not count is dead, by a named cause.
+claim in force, by number and id, and its sequence is that claim's last live one plus one, and what it follows is the last live record: what
+`follows` tells (unless it is 0) are the first 8 bytes of that record's SHA-256. What does not count is dead, by a named cause.
 A number above the claim in force, or a live count other than the reader's own, shows that a part of the log is missing: a reader stops.
 """
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +26,7 @@ class Cause(StrEnum):
     SUPERSEDED = "of a claim that is not in force"
     COPY = "copy"
     BEHIND_A_HOLE = "behind a hole"
+    BEHIND_ANOTHER = "behind another record than the one before it"
 
 
 class Missing(Exception):
@@ -31,21 +35,25 @@ class Missing(Exception):
 
 @dataclass(slots=True)
 class LiveRule:
-    """The claim in force, its last live sequence, and how many live records there were."""
+    """The claim in force, its last live sequence, how many live records there were, and the digest of the last (0: not known)."""
 
     number: int = 0
     claim_id: str = ""
     sequence: int = 0
     live_count: int = 0
+    last: int = 0
 
     @classmethod
     def before(cls, checkpoint: Decoded) -> LiveRule:
         """As it stands just before a checkpoint at which a trimmed log may be begun (design.md 3.8)."""
         return cls(checkpoint["claim_number"], checkpoint["claim_id"], checkpoint["sequence"] - 1, checkpoint["live_count"] - 1)
 
-    def judge(self, record: Decoded) -> Cause | None:
-        """Why the next record is dead, or None: it is live. Raises Missing."""
-        return self._claim(record) if record[KIND] == CLAIM else self._under_a_claim(record)
+    def judge(self, record: Decoded, value: bytes) -> Cause | None:
+        """Why the next record, which came as `value`, is dead, or None: it is live. Raises Missing."""
+        cause = self._claim(record) if record[KIND] == CLAIM else self._under_a_claim(record)
+        if cause is None:
+            (self.last,) = struct.unpack(">q", hashlib.sha256(value).digest()[:8])
+        return cause
 
     def _claim(self, claim: Decoded) -> Cause | None:
         number = claim["claim_number"]
@@ -69,6 +77,8 @@ class LiveRule:
             return Cause.COPY
         if sequence > self.sequence + 1:
             return Cause.BEHIND_A_HOLE
+        if (follows := record.get("follows", 0)) and self.last and follows != self.last:
+            return Cause.BEHIND_ANOTHER
         told = record.get("live_count")
         if told is not None and told != self.live_count + 1:
             raise Missing(f"its writer counted {told} live records up to here, and this reader {self.live_count + 1}")

@@ -123,6 +123,7 @@ class CommitRecord:
     replies: tuple[AddressedReply, ...] = ()
     commands: tuple[OutboundCommand, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+    follows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class PositionRecord:
     marks: dict[str, Mark]
     live_count: int
     resigned: bool = False
+    follows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ class Strike:
     released: int
     workflow_id: str
     command_offset: int
+    follows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,7 @@ class Checkpoint:
     requests: tuple[SettledRequest, ...] = ()
     format_level: int = 1
     caution: Caution = field(default_factory=Caution)
+    follows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,7 @@ class Forget:
     time_ms: int
     released: int
     runs: tuple[RunName, ...]
+    follows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +249,11 @@ class Carried:
     part: int
     parts: int
     transitions: tuple[CarriedTransition, ...]
+    follows: int = 0
 
 
 ClaimedRecord = CommitRecord | PositionRecord | Checkpoint | Forget | Carried | Strike
-"""The records that are appended under a claim and numbered by its sequence."""
+"""The records that are appended under a claim and numbered by its sequence. `follows` is the link of the record that its writer has sent
+before it (`perdure_schemas.live.link_of`); 0 where it does not say."""
 
 HistoryRecord = Claim | ClaimedRecord

@@ -14,7 +14,7 @@ from kit.row import Row
 from kit.secured import Secured
 from perdure_platform.ops.acls import Role, grants
 from perdure_schemas.history import Claim
-from perdure_schemas.live import LiveState, Verdict, judge
+from perdure_schemas.live import LiveState, Verdict, judge, link_of
 from perdure_schemas.topics import commands_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
@@ -80,8 +80,8 @@ def test_of_rivals_that_claim_in_one_window_one_leads_and_the_other_appends_noth
     lost = set[str]()
     for partition in range(PARTITIONS):
         live = LiveState()
-        for _, record in raw.history(bank, partition):
-            verdict, live = judge(live, record)
+        for read, record in raw.history(bank, partition):
+            verdict, live = judge(live, record, link_of(read.value))
             if isinstance(record, Claim) and verdict is not Verdict.LIVE:
                 lost.add(record.claim_id)
             assert isinstance(record, Claim) or record.claim_id not in lost, "somebody appended under a claim that had lost"

@@ -14,6 +14,8 @@ from perdure_check.dump import Dump
 from perdure_check.log import Bounds, Place, Record
 from perdure_check.verdict import Report
 from perdure_schemas.codec import TOPIC_CODECS
+from perdure_schemas.errors import CodecError
+from perdure_schemas.live import link_of
 
 HISTORY, COMMANDS, REPLIES, TASKS = f"{NAMESPACE}.history", f"{NAMESPACE}.commands", f"{NAMESPACE}.replies", f"{NAMESPACE}.tasks.sim"
 DEAD_LETTERS = f"{NAMESPACE}.dead-letters"
@@ -48,6 +50,8 @@ class Forged:
                 after = what(before)
                 if after is not None and after != before:
                     value = after if isinstance(after, bytes) else codec_of(topic).encode(after)
+                    if topic == HISTORY:
+                        _link_again(records, index, value)
                     records[index] = dataclasses.replace(records[index], value=value)
                     changed.append((place[0], place[1]))
                     if len(changed) == count:
@@ -73,3 +77,17 @@ class Forged:
         starts = {place: bounds.start for place, bounds in self.bounds.items()}
         source = Dump([record for records in self.records.values() for record in records], self.partitions, starts)
         return check(source, NAMESPACE, Options(quiescent=True, bank=SIM_BANK, may_stay_open=SIM_OPEN, clock_bound_ms=0))
+
+
+def _link_again(records: list[Record], index: int, value: bytes) -> None:
+    """Let what followed the record at `index` follow what it is made: who forges one record forges those behind it as well."""
+    codec, links = codec_of(HISTORY), {link_of(records[index].value): link_of(value)}
+    for at in range(index + 1, len(records)):
+        try:
+            record = codec.decode(records[at].value)
+        except CodecError:
+            continue
+        if getattr(record, "follows", 0) in links:
+            made = codec.encode(dataclasses.replace(record, follows=links[record.follows]))
+            links[link_of(records[at].value)] = link_of(made)
+            records[at] = dataclasses.replace(records[at], value=made)

@@ -16,7 +16,7 @@ from perdure_schemas import codec, events, notes, replies
 from perdure_schemas.commands import Command, CompleteActivity, DescribePartition, QueryWorkflow
 from perdure_schemas.errors import CodecError, LogCorrupt
 from perdure_schemas.history import Claim, CommitRecord, HistoryRecord, Transition
-from perdure_schemas.live import LiveState, Verdict, judge
+from perdure_schemas.live import LiveState, Verdict, judge, link_of
 from perdure_schemas.replies import Refused, ReplyBody
 
 Run = tuple[str, str]
@@ -141,7 +141,7 @@ class Promises:
     def _history(self, record: Record) -> None:
         history = codec.decode_history(record.value)
         try:
-            verdict, self._states[record.partition] = judge(self._states[record.partition], history)
+            verdict, self._states[record.partition] = judge(self._states[record.partition], history, link_of(record.value))
         except LogCorrupt as error:
             raise AssertionError(f"P2: the reader from 0 stops at {record.partition}:{record.offset}: {error}") from error
         self.seen[f"{verdict} {'claim' if isinstance(history, Claim) else 'record'}"] += 1

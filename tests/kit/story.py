@@ -19,7 +19,7 @@ from perdure._log.port import Record
 from perdure_schemas import codec
 from perdure_schemas.errors import CodecError, LogCorrupt
 from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, HistoryRecord, Strike
-from perdure_schemas.live import LiveState, judge
+from perdure_schemas.live import LiveState, judge, link_of
 
 
 class Story:
@@ -54,7 +54,7 @@ class Story:
     def _text(self, topic: str, record: Record) -> str:
         try:
             if topic == "history":
-                return self._history(record.partition, codec.decode_history(record.value))
+                return self._history(record, codec.decode_history(record.value))
             if topic == "commands":
                 command = codec.decode_command(record.value)
                 origin = command.origin
@@ -70,9 +70,10 @@ class Story:
             return "cannot be read"
         return ""
 
-    def _history(self, partition: int, record: HistoryRecord) -> str:
+    def _history(self, read: Record, record: HistoryRecord) -> str:
+        state = self._states[read.partition]
         try:
-            verdict, self._states[partition] = judge(self._states[partition], record)
+            verdict, self._states[read.partition] = judge(state, record, link_of(read.value))
         except LogCorrupt as error:
             return f"stops every reader: {error}"
         if isinstance(record, Claim):

@@ -163,7 +163,7 @@ class Life:
 
     def __post_init__(self) -> None:
         self.core = Core(code=self._activate)
-        live = judge(LiveState(), CLAIM)[1]
+        live = judge(LiveState(), CLAIM, 0)[1]
         self.confirmer = Confirmer(live)
         self._appender = Appender(CLAIM, live, self.confirmer, lambda _, value: self.values.append(value))
 

@@ -1,12 +1,17 @@
 """The live rule over random logs: claims that race, records that are lost, doubled, late."""
 
 import random
+from dataclasses import dataclass, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from perdure_schemas.codec import decode_history, encode_history
 from perdure_schemas.errors import LogCorrupt
-from perdure_schemas.history import Claim, HistoryRecord, PositionRecord
-from perdure_schemas.live import LiveState, Verdict, judge
+from perdure_schemas.history import Claim, CommitRecord, HistoryRecord, PositionRecord, SettledRequest
+from perdure_schemas.live import LiveState, Verdict, judge, link_of
+from perdure_schemas.replies import Accepted
 
 
 def claim(number: int, claim_id: str, previous: str) -> Claim:
@@ -49,7 +54,7 @@ def random_log(seed: int) -> list[HistoryRecord]:
             land(position(known, sequence + 1, known.live_count + sequence + 1))
         state = LiveState()
         for record in log:
-            state = judge(state, record)[1]
+            state = judge(state, record, 0)[1]
         if log and state.sequence == 0 and state.claim_number and state.claim_id not in {known.claim_id for known, _ in writers}:
             writers.append((state, 0))  # only who has read its claim back writes under it
         seen.append(state)
@@ -62,7 +67,7 @@ def test_readers_agree_wherever_they_paused_and_live_records_are_one_chain(seed:
     state, verdicts, states = LiveState(), [], []
     chain: list[HistoryRecord] = []
     for record in log:
-        verdict, state = judge(state, record)
+        verdict, state = judge(state, record, 0)
         verdicts.append(verdict)
         states.append(state)
         if verdict is Verdict.LIVE:
@@ -70,7 +75,7 @@ def test_readers_agree_wherever_they_paused_and_live_records_are_one_chain(seed:
     for start in range(0, len(log), 7):
         resumed = states[start]
         for at in range(start + 1, len(log)):
-            verdict, resumed = judge(resumed, log[at])
+            verdict, resumed = judge(resumed, log[at], 0)
             assert verdict is verdicts[at]
     claims = [record for record in chain if isinstance(record, Claim)]
     assert [one.claim_number for one in claims] == list(range(1, len(claims) + 1))
@@ -86,13 +91,47 @@ def test_readers_agree_wherever_they_paused_and_live_records_are_one_chain(seed:
     assert state.live_count == len(chain)
 
 
+@dataclass
+class Writer:
+    """One of two that share a claim and all that was known when the one was made from the other; each says what it has decided."""
+
+    name: str
+    state: LiveState
+    sent: list[bytes]
+
+    def append(self) -> bytes:
+        record = CommitRecord(self.state.claim_number, self.state.claim_id, self.state.sequence + 1, 0, 0, follows=self.state.link)
+        value = encode_history(replace(record, time_ms=len(self.sent), requests=(SettledRequest(self.name, "r", 0, Accepted("w")),)))
+        self.state = replace(self.state, sequence=record.sequence, link=link_of(value))
+        self.sent.append(value)
+        return value
+
+
+@given(st.integers(0, 3), st.lists(st.booleans(), max_size=12))
+def test_of_a_process_and_its_clone_nothing_counts_behind_what_the_other_has_sent(before: int, turns: list[bool]) -> None:
+    """R18. Each sends ahead without reading; what is live must be what one of the two has sent, in its order, without a gap."""
+    taken = encode_history(claim(1, "a", ""))
+    original = Writer("original", LiveState(1, "a", 0, 1, link_of(taken)), [])
+    log = [taken, *(original.append() for _ in range(before))]
+    twin = Writer("twin", original.state, list(original.sent))
+    log += [(twin if is_twin else original).append() for is_twin in turns]
+    state, live = LiveState(), []
+    for value in log:
+        verdict, state = judge(state, decode_history(value), link_of(value))
+        if verdict is Verdict.LIVE:
+            live.append(value)
+    told = live[1:]
+    assert told in (original.sent[: len(told)], twin.sent[: len(told)])
+    assert len(told) > before or not turns, "nobody gets on"
+
+
 def test_a_claim_number_above_the_one_in_force_stops_the_reader() -> None:
     with pytest.raises(LogCorrupt, match="missing"):
-        judge(LiveState(1, "a", 3, 4), position(LiveState(2, "b", 0, 0), 1, 5))
+        judge(LiveState(1, "a", 3, 4), position(LiveState(2, "b", 0, 0), 1, 5), 0)
     with pytest.raises(LogCorrupt, match="missing"):
-        judge(LiveState(1, "a", 3, 4), claim(3, "c", "b"))
+        judge(LiveState(1, "a", 3, 4), claim(3, "c", "b"), 0)
 
 
 def test_another_count_of_live_records_stops_the_reader() -> None:
     with pytest.raises(LogCorrupt, match="missing"):
-        judge(LiveState(1, "a", 3, 4), position(LiveState(1, "a", 0, 0), 4, 9))
+        judge(LiveState(1, "a", 3, 4), position(LiveState(1, "a", 0, 0), 4, 9), 0)

@@ -82,6 +82,7 @@ NOT_IN_THE_LOG = {
 }
 
 NOT_MET = {
+    "link_ignored": "a process that is there twice",
     "claim_ignored": "a late record of a superseded claim whose sequence fits",
     "group_offsets": "an owner that has read a command, dies before its record lands, and is not asked again",
     "reply_early": "a reply whose record is lost, and a client that does not ask again",

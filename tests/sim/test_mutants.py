@@ -8,7 +8,7 @@ import os
 import pytest
 
 from kit.mutants.killing import KILLERS, One, kill
-from kit.mutants.registry import MISREADINGS, MUTANTS, OF_THE_MODEL
+from kit.mutants.registry import MISREADINGS, MUTANTS, OF_OURS, OF_THE_MODEL
 
 FLAGS = """
 alarm any_result applied_off applied_per_run barrier_before_turn carried_current carry_noop ckpt_no_applied
@@ -37,7 +37,7 @@ def test_what_is_known_to_kill_a_mutant_passes_without_one() -> None:
 
 def test_every_misreading_has_a_mutant_and_every_mutant_a_test_that_kills_it() -> None:
     assert list(MISREADINGS) == [f"M{number}" for number in range(1, 44)]
-    named = [name for names in MISREADINGS.values() for name in names] + list(OF_THE_MODEL)
+    named = [name for names in MISREADINGS.values() for name in names] + [*OF_THE_MODEL, *OF_OURS]
     assert sorted(named) == sorted(MUTANTS)
     assert KILLERS.keys() == MUTANTS.keys()
 

@@ -32,7 +32,7 @@ from perdure_schemas.history import (
     SettledRequest,
     Strike,
 )
-from perdure_schemas.live import LiveState
+from perdure_schemas.live import LiveState, link_of
 
 DEAD_LETTER_BYTES = 1024 * 1024
 """A record with so much takes no further dead letter."""
@@ -47,6 +47,7 @@ class Appender:
         self._send = send
         self._held: tuple[CommitRecord, str, tuple[RunChange, ...]] | None = None
         self.sequence = 0
+        self._link = live.link
         self.live_count = live.live_count
         self.watermark = -1
         self.released = -1
@@ -195,7 +196,9 @@ class Appender:
         self._held = (record, workflow_id, runs)
 
     def _append(self, record: ClaimedRecord, workflow_id: str, runs: tuple[RunChange, ...], key: str = "") -> None:
+        record = replace(record, follows=self._link)
         value = encode_history(record)
-        self._confirmer.sent(Sent(value, record, workflow_id, runs))
+        self._link = link_of(value)
+        self._confirmer.sent(Sent(value, self._link, record, workflow_id, runs))
         self._send((workflow_id or key).encode() or None, value)
         self.released = record.released

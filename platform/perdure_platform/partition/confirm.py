@@ -15,7 +15,7 @@ from perdure_platform.partition.apply import Judged, RunChange
 from perdure_schemas.codec import decode_history
 from perdure_schemas.errors import CodecError, LogCorrupt, PerdureError
 from perdure_schemas.history import Claim, ClaimedRecord, HistoryRecord
-from perdure_schemas.live import LiveState, Verdict, judge
+from perdure_schemas.live import LiveState, Verdict, judge, link_of
 
 
 class Retired(PerdureError):
@@ -27,6 +27,7 @@ class Sent:
     """A record on its way, with what it does once it is confirmed."""
 
     value: bytes
+    link: int
     record: ClaimedRecord
     workflow_id: str
     runs: tuple[RunChange, ...]
@@ -53,7 +54,7 @@ class Confirmer:
             if self.in_flight and self.in_flight[0].value == record.value:
                 sent = self.in_flight.popleft()
                 self.in_flight_bytes -= len(sent.value)
-                verdict, self.live = judge(self.live, sent.record)
+                verdict, self.live = judge(self.live, sent.record, sent.link)
                 if verdict is not Verdict.LIVE:
                     raise Retired(f"own record {sent.record.sequence} came back {verdict} at offset {record.offset}")
                 confirmed.append((_judged(record, sent.record, verdict, self.live, sent.runs), sent))
@@ -64,7 +65,7 @@ class Confirmer:
     def _foreign(self, record: Record) -> Judged:
         history = decode_record(record)
         claim_id = self.live.claim_id
-        verdict, live = judge(self.live, history)
+        verdict, live = judge(self.live, history, link_of(record.value))
         if verdict is Verdict.LIVE:
             if isinstance(history, Claim):
                 raise Retired(

@@ -17,7 +17,7 @@ from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store.tables import Tables
 from perdure_schemas.errors import LogCorrupt, PerdureError
 from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, PositionRecord, RunName, Strike, Transition
-from perdure_schemas.live import Verdict, judge
+from perdure_schemas.live import Verdict, judge, link_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Rebuild:
                 raise HistoryGap(expected, record.offset)
             expected = record.offset + 1
             history = decode_record(record)
-            verdict, live = judge(live, history)
+            verdict, live = judge(live, history, link_of(record.value))
             one = Judged(record.offset, record.leader_epoch, record.timestamp_ms, record.value, history, verdict, live)
             if verdict is Verdict.LIVE:
                 match history:

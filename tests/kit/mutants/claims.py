@@ -83,7 +83,7 @@ def goes_on_after_hole(patch: pytest.MonkeyPatch) -> None:
         original_turn(self)
 
     def foreign(self: Any, record: Record) -> Judged:
-        if judge(self.live, decode_record(record))[0] is Verdict.BEHIND_A_HOLE:
+        if judge(self.live, decode_record(record), 0)[0] is Verdict.BEHIND_A_HOLE:
             return _dead(self, record, Verdict.BEHIND_A_HOLE)
         return original_foreign(self, record)
 
@@ -96,7 +96,7 @@ def copy_retires(patch: pytest.MonkeyPatch) -> None:
     original = Confirmer._foreign
 
     def mutant(self: Any, record: Record) -> Judged:
-        if judge(self.live, decode_record(record))[0] is Verdict.COPY:
+        if judge(self.live, decode_record(record), 0)[0] is Verdict.COPY:
             raise Retired(f"a copy at offset {record.offset}")
         return original(self, record)
 

@@ -143,6 +143,7 @@ KILLERS: dict[str, Killer] = {
     "claim_sets": Schedules(22),
     "goes_on_after_claim": Failures("transfers", "stop_before", 10),
     "goes_on_after_hole": Failures("transfers", "append_lost", 1),
+    "link_ignored": One(_OWNER + "test_twins.py::test_what_an_owner_has_sent_ahead_is_dead_behind_what_its_twin_has_sent"),
     "copy_retires": One(_OWNER + "test_copies.py::test_copies_of_its_newest_and_of_old_records_do_not_make_an_owner_claim_again"),
     # inputs
     "wm_every": Schedules(0),

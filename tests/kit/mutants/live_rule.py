@@ -16,7 +16,7 @@ from perdure_schemas.errors import LogCorrupt
 from perdure_schemas.history import Checkpoint, Claim, HistoryRecord, PositionRecord
 from perdure_schemas.live import LiveState, Verdict, judge
 
-Judge = Callable[[LiveState, Any], tuple[Verdict, LiveState]]
+Judge = Callable[[LiveState, Any, int], tuple[Verdict, LiveState]]
 
 
 def _set_judge(patch: pytest.MonkeyPatch, mutant: Judge) -> None:
@@ -28,10 +28,10 @@ def _set_judge(patch: pytest.MonkeyPatch, mutant: Judge) -> None:
 def claim_ignored(patch: pytest.MonkeyPatch) -> None:
     """A record that follows in sequence is live, whichever claim it names."""
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
         if not isinstance(record, Claim):
-            record = replace(record, claim_number=state.claim_number, claim_id=state.claim_id)
-        return judge(state, record)
+            record = replace(record, claim_number=state.claim_number, claim_id=state.claim_id, follows=0)
+        return judge(state, record, link)
 
     _set_judge(patch, mutant)
 
@@ -39,9 +39,9 @@ def claim_ignored(patch: pytest.MonkeyPatch) -> None:
 def seq_rises(patch: pytest.MonkeyPatch) -> None:
     """The sequence of a claim need only rise."""
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
         if isinstance(record, Claim) or record.claim_id != state.claim_id or record.sequence <= state.sequence:
-            return judge(state, record)
+            return judge(state, record, link)
         return Verdict.LIVE, replace(state, sequence=record.sequence, live_count=state.live_count + 1)
 
     _set_judge(patch, mutant)
@@ -50,10 +50,19 @@ def seq_rises(patch: pytest.MonkeyPatch) -> None:
 def no_seq(patch: pytest.MonkeyPatch) -> None:
     """No sequence in the live rule."""
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
         if isinstance(record, Claim) or record.claim_id != state.claim_id:
-            return judge(state, record)
+            return judge(state, record, link)
         return Verdict.LIVE, replace(state, sequence=record.sequence, live_count=state.live_count + 1)
+
+    _set_judge(patch, mutant)
+
+
+def link_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A record counts whatever its writer has sent before it."""
+
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
+        return judge(state, record if isinstance(record, Claim) else replace(record, follows=0), link)
 
     _set_judge(patch, mutant)
 
@@ -62,12 +71,12 @@ def claim_latest(patch: pytest.MonkeyPatch) -> None:
     """The latest claim is in force, whatever it names, and goes on with its sequence."""
     sequences: dict[str, int] = {}
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
         sequences[state.claim_id] = max(sequences.get(state.claim_id, 0), state.sequence)
         if isinstance(record, Claim):
             sequence = sequences.get(record.claim_id, 0)
             return Verdict.LIVE, LiveState(record.claim_number, record.claim_id, sequence, state.live_count + 1)
-        return judge(state, record)
+        return judge(state, record, link)
 
     _set_judge(patch, mutant)
 
@@ -75,10 +84,10 @@ def claim_latest(patch: pytest.MonkeyPatch) -> None:
 def claim_latest_reset(patch: pytest.MonkeyPatch) -> None:
     """The latest claim is in force, and starts a sequence."""
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
         if isinstance(record, Claim):
             return Verdict.LIVE, LiveState(record.claim_number, record.claim_id, 0, state.live_count + 1)
-        return judge(state, record)
+        return judge(state, record, link)
 
     _set_judge(patch, mutant)
 
@@ -87,9 +96,9 @@ def claim_first(patch: pytest.MonkeyPatch) -> None:
     """A claim counts where its id is seen first, whatever it names."""
     seen: dict[str, tuple[int, str]] = {}
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
         if not isinstance(record, Claim):
-            return judge(state, record)
+            return judge(state, record, link)
         place = seen.setdefault(record.claim_id, (state.live_count, state.claim_id))
         if place != (state.live_count, state.claim_id):
             return Verdict.SUPERSEDED_CLAIM, state
@@ -102,12 +111,12 @@ def claim_by_owner(patch: pytest.MonkeyPatch) -> None:
     """Records belong to the claim in force if they are its owner's, not if they name it."""
     owners: dict[str, str] = {}
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
         if isinstance(record, Claim):
             owners[record.claim_id] = record.owner
         elif owners.get(record.claim_id) == owners.get(state.claim_id):
-            record = replace(record, claim_id=state.claim_id)
-        return judge(state, record)
+            record = replace(record, claim_id=state.claim_id, follows=0)
+        return judge(state, record, link)
 
     _set_judge(patch, mutant)
 
@@ -115,8 +124,8 @@ def claim_by_owner(patch: pytest.MonkeyPatch) -> None:
 def alarm(patch: pytest.MonkeyPatch) -> None:
     """A record of a claim that is not in force stops the reader."""
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
-        verdict, after = judge(state, record)
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
+        verdict, after = judge(state, record, link)
         assert verdict is not Verdict.SUPERSEDED_CLAIM, "alarm: a record of a claim that is not in force"
         return verdict, after
 
@@ -146,10 +155,10 @@ def trimmed_claim_stops(patch: pytest.MonkeyPatch) -> None:
 def count_ignored(patch: pytest.MonkeyPatch) -> None:
     """A reader does not compare its count of live records with its writer's."""
 
-    def mutant(state: LiveState, record: Any) -> tuple[Verdict, LiveState]:
+    def mutant(state: LiveState, record: Any, link: int) -> tuple[Verdict, LiveState]:
         if isinstance(record, PositionRecord | Checkpoint):
             record = replace(record, live_count=state.live_count + 1)
-        return judge(state, record)
+        return judge(state, record, link)
 
     _set_judge(patch, mutant)
 

@@ -84,6 +84,9 @@ OF_THE_MODEL = (
 )
 """Further ones, which only the executable model of the protocol names."""
 
+OF_OURS = ("link_ignored",)
+"""Of rules that this build has beside those of the design: what a process and its clone have sent ahead (`perdure_schemas.live`)."""
+
 
 def numbers_of(name: str) -> str:
     """The misreading that the mutant stands for, or nothing."""

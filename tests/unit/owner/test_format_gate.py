@@ -12,7 +12,7 @@ from perdure_platform.partition.decode import FORMAT_LEVEL, UnknownFormat
 from perdure_platform.store.memory import MemoryStores
 from perdure_schemas import codec
 from perdure_schemas.history import Checkpoint, Claim
-from perdure_schemas.live import LiveState, Verdict, judge
+from perdure_schemas.live import LiveState, Verdict, judge, link_of
 
 NEWER = FORMAT_LEVEL + 1
 
@@ -119,5 +119,5 @@ def test_the_level_is_recorded_once() -> None:
         state = LiveState()
         for record in world.medium.read(*history_of(partition), 0, 10_000):
             decoded = codec.decode_history(record.value)
-            verdict, state = judge(state, decoded)
+            verdict, state = judge(state, decoded, link_of(record.value))
             assert verdict is not Verdict.LIVE or not isinstance(decoded, Claim) or decoded.format_level in (FORMAT_LEVEL, NEWER)
