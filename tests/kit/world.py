@@ -27,6 +27,7 @@ from perdure._log.memory import MemoryLog, MemoryMedium
 from perdure._log.memory.consumer import MemoryConsumer
 from perdure._log.port import Consumer, Delivery, EndOffsetsRequest, Producer, Record, TopicPartition
 from perdure._replay.runtime import CodeHost
+from perdure._telemetry import metrics
 from perdure_platform.config import OwnerLimits
 from perdure_platform.node.assignment import Stage, Surroundings
 from perdure_platform.node.node import Node
@@ -57,6 +58,7 @@ from perdure_schemas.replies import Accepted, RefusalCode, Refused
 from perdure_schemas.tasks import ActivityTask
 
 NAMESPACE = "sim"
+GAUGES = (metrics.LAG, metrics.IN_FLIGHT, metrics.CACHED_RUNS, metrics.QUEUE_DEPTH)
 STEP_MS = 20
 BUSY_STEP_MS = 5
 """So long a turn takes, or else who takes one record a turn would fall behind clients that repeat themselves."""
@@ -248,6 +250,8 @@ class World:
     paused: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        for gauge in GAUGES:  # processes that ended without a word are still in them, and with those all of the worlds before
+            gauge._readers.clear()
         self.medium = SlowMedium(self.clock)
         self.log = MemoryLog(self.medium)
         self.log.default_partitions = self.partitions
