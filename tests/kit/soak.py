@@ -35,8 +35,8 @@ IN_FLIGHT = 100
 PER_SECOND = 60.0
 """Enough for every cache to be full before the half whose memory is judged."""
 RETENTION = "2m"
-STORE_MEMORY = "16M"
-"""So little that it has filled before the half whose memory is judged."""
+MEMORY = {"PERDURE_STORE_MEMORY": "16M", "PERDURE_CACHED_RUNS": "200"}
+"""So little that it has filled before the half that is judged."""
 RESIDENT_KB_PER_MINUTE_MAX = 1024
 DESCRIPTORS_PER_MINUTE_MAX = 0.5
 JUDGED_FROM_MINUTES = 20.0
@@ -70,8 +70,7 @@ class Soak:
         """Start the process of a role."""
         kind, door = role.split("-")[0], self.doors.get(role)
         if kind == "owner":
-            more = {"PERDURE_STORE_MEMORY": STORE_MEMORY}
-            process = self.namespace.owner(role, through=door, retention=RETENTION, more=more)
+            process = self.namespace.owner(role, through=door, retention=RETENTION, more=MEMORY)
         elif kind == "worker":
             process = self.namespace.worker(through=door)
         else:

@@ -67,6 +67,16 @@ SessionTimeout = Annotated[
         show_default=False,
     ),
 ]
+CachedRuns = Annotated[
+    int,
+    typer.Option(
+        "--cached-runs",
+        envvar="PERDURE_CACHED_RUNS",
+        metavar="N",
+        min=0,
+        help="How many workflows of each partition stay in memory between their steps. Others are rebuilt from their history to go on.",
+    ),
+]
 StoreMemory = Annotated[
     str,
     typer.Option(

@@ -11,6 +11,7 @@ from perdure_platform.cli.exits import run
 from perdure_platform.cli.options import (
     DEFAULT_LOG,
     DEFAULT_STORE,
+    CachedRuns,
     LogUrl,
     Namespace,
     RegistryName,
@@ -24,6 +25,7 @@ from perdure_platform.cli.options import (
 )
 from perdure_platform.cli.serving import code_names, owner_limits, running_owner, session_timeout_of, until_stopped, user_registry, watch
 from perdure_platform.cli.store_directory import held_directory
+from perdure_platform.config import DEFAULT_LIMITS
 
 
 def owner(
@@ -32,6 +34,7 @@ def owner(
     namespace: Namespace = None,
     store: StoreDirectory = DEFAULT_STORE,
     store_memory: StoreMemory = "",
+    cached_runs: CachedRuns = DEFAULT_LIMITS.cached_runs_max,
     retention: Retention = "",
     session_timeout: SessionTimeout = "",
     token_keys: TokenKeys = None,
@@ -41,7 +44,7 @@ def owner(
     Start as many as you like, on one machine or several: they share the partitions of the namespace out among themselves.
     """
 
-    limits = owner_limits(duration("--retention", retention), size_bytes("--store-memory", store_memory))
+    limits = owner_limits(duration("--retention", retention), size_bytes("--store-memory", store_memory), cached_runs)
     session_timeout_ms = session_timeout_of(duration("--session-timeout", session_timeout))
 
     async def work() -> None:

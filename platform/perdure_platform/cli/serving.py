@@ -60,12 +60,20 @@ def watch(role: str) -> None:
     setup_from_environment(role)
 
 
-def owner_limits(retention: timedelta | None, store_memory_bytes: int | None = None) -> OwnerLimits:
+def owner_limits(
+    retention: timedelta | None, store_memory_bytes: int | None = None, cached_runs: int = DEFAULT_LIMITS.cached_runs_max
+) -> OwnerLimits:
     """The limits of an owner with this retention; None keeps everything. Checkpoints follow each other eight times as often."""
     retention_ms = round(retention.total_seconds() * 1000) if retention is not None else 0
     interval_ms = min(max(retention_ms // 8, 100), DEFAULT_LIMITS.checkpoint_interval_ms)
     memory_bytes = store_memory_bytes or DEFAULT_LIMITS.store_memory_bytes
-    return replace(DEFAULT_LIMITS, retention_ms=retention_ms, checkpoint_interval_ms=interval_ms, store_memory_bytes=memory_bytes)
+    return replace(
+        DEFAULT_LIMITS,
+        retention_ms=retention_ms,
+        checkpoint_interval_ms=interval_ms,
+        store_memory_bytes=memory_bytes,
+        cached_runs_max=cached_runs,
+    )
 
 
 def session_timeout_of(timeout: timedelta | None) -> int:

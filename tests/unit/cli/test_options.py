@@ -4,6 +4,8 @@ import pytest
 import typer
 
 from perdure_platform.cli.options import arguments, duration, size_bytes
+from perdure_platform.cli.serving import owner_limits
+from perdure_platform.config import DEFAULT_LIMITS
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,9 @@ def test_sizes_are_whole_numbers_with_units() -> None:
 def test_what_is_not_a_size_is_refused_with_examples(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="write 512K, 64M or 1G"):
         size_bytes("--store-memory", text)
+
+
+def test_the_limits_of_an_owner_are_those_that_were_asked_for() -> None:
+    limits = owner_limits(timedelta(minutes=2), 16 * 1024 * 1024, 0)
+    assert (limits.retention_ms, limits.store_memory_bytes, limits.cached_runs_max) == (120_000, 16 * 1024 * 1024, 0)
+    assert owner_limits(None).cached_runs_max == DEFAULT_LIMITS.cached_runs_max
