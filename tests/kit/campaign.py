@@ -22,7 +22,8 @@ from typing import TypeVar
 
 from kit.fingerprint import fingerprint, fingerprints_elsewhere
 from kit.scenarios import FAILURES, PAIRS, SCENARIOS, calls_of
-from kit.schedule import LONG, SHORT, Schedule
+from kit.schedule import LONG, SHORT
+from kit.schedules import scheduled
 from kit.shrink import shrink
 from kit.sometimes import IN_A_CAMPAIGN
 from perdure_platform.cli.garbage import collect_seldom
@@ -94,17 +95,19 @@ def some_pairs(name: str, pair: str, count: int, seed: int) -> list[tuple[int, i
     return [(chance.randint(1, firsts), chance.randint(1, calls)) for _ in range(count)]
 
 
-def run_seeds(seeds: Iterable[int], steps: int = LONG) -> Outcome:
+def run_seeds(seeds: Iterable[int], steps: int = LONG, is_real: bool = False) -> Outcome:
     """Run a random schedule for each seed."""
     outcome, began = Outcome(), time.process_time()
     for seed in seeds:
         outcome.runs += 1
         try:
-            outcome.seen.update(name for name, count in Schedule(seed, steps).run().promises.seen.items() if count)
+            world = scheduled(seed, steps, is_real=is_real).run()
+            outcome.seen.update(name for name, count in world.promises.seen.items() if count)
         except Exception as error:
-            tape = TAPES / f"seed-{seed}-{steps}.tape"
-            shrink(Schedule(seed, steps)).save(tape, [f"seed {seed}, {steps} steps", f"{type(error).__name__}: {error}"])
-            outcome.failures.append(f"Schedule({seed}, {steps}).run()  # python -m kit.story {tape}: {type(error).__name__}: {error}")
+            tape = TAPES / f"{'real-' * is_real}seed-{seed}-{steps}.tape"
+            shrink(scheduled(seed, steps, is_real=is_real)).save(tape, [f"seed {seed}, {steps} steps", f"{type(error).__name__}: {error}"])
+            again = f"scheduled({seed}, {steps}, is_real={is_real}).run()"
+            outcome.failures.append(f"{again}  # python -m kit.story {tape}: {type(error).__name__}: {error}")
     outcome.seconds = time.process_time() - began
     return outcome
 

@@ -27,15 +27,18 @@ class Place(NamedTuple):
 
 @dataclass
 class Tape:
-    """Choices that were not plain, in the order in which they were made, and what is not chosen: how long to go on, and with what bias."""
+    """Choices that were not plain, in the order in which they were made, and what is not chosen: how long to go on, with what bias, and
+    whether clients and workers are real."""
 
     steps: int
     trims: bool = False
+    is_real: bool = False
     choices: dict[Place, int] = field(default_factory=dict)
 
     def save(self, path: Path, about: Iterable[str] = ()) -> None:
         """Write it to a file, one choice a line, below lines that say what it is about."""
-        lines = [*(f"# {line}" for text in about for line in text.splitlines()), f"steps {self.steps}", f"trims {int(self.trims)}"]
+        lines = [f"# {line}" for text in about for line in text.splitlines()]
+        lines += [f"steps {self.steps}", f"trims {int(self.trims)}", f"real {int(self.is_real)}"]
         lines += [f"{place.step}\t{place.what}\t{place.nth}\t{choice}" for place, choice in self.choices.items()]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n", "utf-8")
@@ -44,8 +47,9 @@ class Tape:
     def load(cls, path: Path) -> Tape:
         """Read what `save` wrote."""
         lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
-        tape = cls(int(lines[0].removeprefix("steps ")), lines[1] == "trims 1")
-        for line in lines[2:]:
+        about = dict(line.split(" ") for line in lines if "\t" not in line)
+        tape = cls(int(about["steps"]), about["trims"] == "1", about.get("real") == "1")
+        for line in (line for line in lines if "\t" in line):
             step, what, nth, choice = line.split("\t")
             tape.choices[Place(step, what, int(nth))] = int(choice)
         return tape

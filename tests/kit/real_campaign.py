@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from itertools import repeat
 
-from kit.campaign import CHUNK, Outcome
+from kit.campaign import CHUNK, Outcome, run_seeds
 from kit.real_scenarios import CLIENT, REAL_FAILURES, REAL_SCENARIOS, WORKER, real_calls
-from kit.real_schedule import RealSchedule
+from kit.real_schedule import STEPS
 
 OF_WORKERS = {"crash_before_beside", "crash_after_beside", "commit_refused", "commit_untold", "commit_lost"}
 """What a client has no part in."""
@@ -44,36 +45,9 @@ def every_real_call() -> Iterator[tuple[str, str, str, list[int]]]:
             yield name, actor, failure, places[first : first + CHUNK]
 
 
-def run_real_seeds(seeds: Iterable[int]) -> Outcome:
-    """Run a random schedule for each seed."""
-    outcome, began = Outcome(), time.process_time()
-    for seed in seeds:
-        outcome.runs += 1
-        try:
-            outcome.seen.update(RealSchedule(seed).run().promises.seen.keys())
-        except Exception as error:
-            steps = fewest_real_steps(seed, type(error))
-            outcome.failures.append(f"RealSchedule({seed}, steps={steps}).run()  # {type(error).__name__}: {error}")
-    outcome.seconds = time.process_time() - began
-    return outcome
-
-
-def fewest_real_steps(seed: int, kind: type[Exception]) -> int:
-    """The shortest schedule of this seed that fails in this way; each begins like the longer ones."""
-    longest = RealSchedule(seed).steps
-    for steps in range(0, longest, 10):
-        try:
-            RealSchedule(seed, steps=steps).run()
-        except kind:
-            return steps
-        except Exception:  # another failure is not the one that is looked for
-            pass
-    return longest
-
-
 def run_real_actors(pool: Executor, seeds: range, gather: Callable[[str, Iterable[Outcome]], Outcome]) -> int:
     """The part of `make sim` that has real clients and workers; how many runs failed."""
     calls = gather("failures of real clients and workers", pool.map(fail_actor_at, *zip(*every_real_call(), strict=True)))
     pieces = [seeds[first : first + 10] for first in range(0, len(seeds), 10)]
-    schedules = gather("random schedules with real clients and workers", pool.map(run_real_seeds, pieces))
+    schedules = gather("random schedules with real clients and workers", pool.map(run_seeds, pieces, repeat(STEPS), repeat(True)))
     return len(calls.failures) + len(schedules.failures)

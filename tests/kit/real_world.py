@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import json
 import math
@@ -67,7 +66,6 @@ class RealWorld(World):
         self._idle_ms = 0
         self._held: dict[int, str] = {}
         self._heartbeats: dict[tuple[str, int], Payloads] = {}
-        self._trace = hashlib.sha256()
 
     # -- processes
 
@@ -235,10 +233,6 @@ class RealWorld(World):
 
     # -- what is seen
 
-    def trace(self) -> str:
-        """A digest of every record that landed and everything that was called, in order: two runs of one seed have the same."""
-        return self._trace.hexdigest()
-
     def was_told(self, request_id: str, accepted: bool) -> None:
         """P1: what a client is told is in the log, and what it is told is what the log says."""
         outcome = self.promises.settled.get(request_id)
@@ -253,9 +247,6 @@ class RealWorld(World):
 
     def _see(self, record: Record) -> None:
         self._landed += 1
-        self._trace.update(
-            repr((record.topic, record.partition, record.offset, record.timestamp_ms, record.value, record.headers)).encode()
-        )
         kind = record.topic.split(".")[1]
         if kind == "commands":
             command = codec.decode_command(record.value)

@@ -18,6 +18,7 @@ import pytest
 from kit.chooser import Place, Tape
 from kit.mutants.registry import MUTANTS
 from kit.schedule import Schedule
+from kit.schedules import AnySchedule, from_tape
 
 SEEDS_MAX = 1_000
 TAPES = Path("tests/sim/tapes")
@@ -26,7 +27,7 @@ RUNS_MAX = 1_000
 """After so many runs, what is found by then is taken."""
 
 
-def failure_of(schedule: Schedule) -> Exception | None:
+def failure_of(schedule: AnySchedule) -> Exception | None:
     """Run it; what it fails with."""
     try:
         schedule.run()
@@ -40,7 +41,7 @@ def kind_of(error: Exception) -> str:
     return f"{type(error).__name__}: {re.sub('[0-9]+', '', str(error))[:40]}"
 
 
-def shrink(schedule: Schedule, runs_max: int = RUNS_MAX) -> Tape:
+def shrink(schedule: AnySchedule, runs_max: int = RUNS_MAX) -> Tape:
     """A small tape that fails as this schedule, which has not run yet, does. Raises ValueError if it does not fail."""
     error = failure_of(schedule)
     if error is None:
@@ -96,7 +97,7 @@ class Shrinker:
         if self._runs_left <= 0 or (tape.choices == self.tape.choices and tape.steps == self.tape.steps):
             return False
         self._runs_left -= 1
-        schedule = Schedule(tape)
+        schedule = from_tape(tape)
         error = failure_of(schedule)
         if error is None or kind_of(error) != self._kind:
             return False

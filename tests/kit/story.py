@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kit.chooser import Tape
+from kit.real_schedule import RealSchedule
 from kit.schedule import Schedule
+from kit.schedules import AnySchedule, from_tape
 from perdure._log.port import Record
 from perdure_schemas import codec
 from perdure_schemas.errors import CodecError, LogCorrupt
@@ -25,7 +27,7 @@ from perdure_schemas.live import LiveState, judge, link_of
 class Story:
     """Tells a schedule, which has not run yet, to `say`."""
 
-    def __init__(self, schedule: Schedule, say: Callable[[str], None]) -> None:
+    def __init__(self, schedule: AnySchedule, say: Callable[[str], None]) -> None:
         self._schedule = schedule
         self._say = say
         self._began_ms = schedule.world.clock.ms
@@ -107,11 +109,16 @@ def main() -> int:
     parser.add_argument("schedule", help="a seed, or a tape's file")
     parser.add_argument("--steps", type=int, default=150, help="of a seed")
     parser.add_argument("--trims", action="store_true", help="of a seed")
+    parser.add_argument("--real", action="store_true", help="of a seed: with real clients and workers")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    is_seed = arguments.schedule.isdecimal()
-    source = int(arguments.schedule) if is_seed else Tape.load(Path(arguments.schedule))
-    schedule = Schedule(source, arguments.steps, trims=arguments.trims)
+    schedule: AnySchedule
+    if not arguments.schedule.isdecimal():
+        schedule = from_tape(Tape.load(Path(arguments.schedule)))
+    elif arguments.real:
+        schedule = RealSchedule(int(arguments.schedule), arguments.steps)
+    else:
+        schedule = Schedule(int(arguments.schedule), arguments.steps, trims=arguments.trims)
     Story(schedule, print)
     try:
         schedule.run()

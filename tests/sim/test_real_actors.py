@@ -4,16 +4,12 @@ What is broken would be a promise (P1 to P6), a rule of `perdure-check`, an exec
 not be done twice.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from kit.real_campaign import fail_actor_at, kinds, run_real_seeds
+from kit.campaign import run_seeds
+from kit.real_campaign import fail_actor_at, kinds
 from kit.real_scenarios import REAL_FAILURES, WORKER, real_calls
-from kit.real_schedule import RealSchedule
+from kit.real_schedule import STEPS
 
 SMOKE_SEEDS = range(40)
 
@@ -63,13 +59,6 @@ def test_a_commit_that_is_lost_is_made_again_although_no_further_task_comes() ->
 
 
 def test_schedules_keep_every_promise() -> None:
-    outcome = run_real_seeds(SMOKE_SEEDS)
+    outcome = run_seeds(SMOKE_SEEDS, STEPS, is_real=True)
     assert not outcome.failures
     assert outcome.seen.keys() >= SOMETIMES, f"never seen: {sorted(SOMETIMES - outcome.seen.keys())}"
-
-
-def test_a_seed_leaves_the_same_log_in_another_process_with_another_hash_seed() -> None:
-    program = "from kit.real_schedule import RealSchedule; print(RealSchedule(3).run().trace())"
-    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).parents[1])}
-    other = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert other.stdout.strip() == RealSchedule(3).run().trace()

@@ -11,7 +11,7 @@ import pytest
 
 from kit.chooser import Tape
 from kit.mutants.registry import MUTANTS
-from kit.schedule import Schedule
+from kit.schedules import from_tape
 from kit.shrink import failure_of
 
 TAPES = sorted((Path(__file__).parent / "tapes").glob("*.tape"))
@@ -20,10 +20,10 @@ OF_MUTANTS = [path for path in TAPES if path.name.startswith("mutant-")]
 
 @pytest.mark.parametrize("path", TAPES, ids=lambda path: path.stem)
 def test_a_schedule_that_once_failed_keeps_every_promise(path: Path) -> None:
-    Schedule(Tape.load(path)).run()
+    from_tape(Tape.load(path)).run()
 
 
 @pytest.mark.parametrize("path", OF_MUTANTS, ids=lambda path: path.stem)
 def test_the_tape_of_a_mutant_still_catches_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[path.stem.removeprefix("mutant-")](monkeypatch)
-    assert failure_of(Schedule(Tape.load(path))) is not None
+    assert failure_of(from_tape(Tape.load(path))) is not None
