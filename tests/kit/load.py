@@ -46,7 +46,7 @@ def workload(name: str) -> Workload:
 async def run(name: str, url: str, operations: Operations, numbers: range, in_flight: int, per_second: float) -> None:
     """Drive items, `in_flight` at a time, until they are all done; after SIGTERM, until those that have begun are."""
     load = workload(name)
-    client = await Client.connect(url, request_lifetime=timedelta(minutes=5))
+    client = await Client.connect(url, request_lifetime=timedelta(minutes=10))
     while True:
         try:
             await load.prepare(client)

@@ -34,7 +34,8 @@ HEAL_S = 60.0
 IN_FLIGHT = 100
 PER_SECOND = 60.0
 """Enough for every cache to be full before the half whose memory is judged."""
-RETENTION = "2m"
+RETENTION = "5m"
+"""A load that is killed, or cut off for long, must still find what has ended meanwhile."""
 MEMORY = {"PERDURE_STORE_MEMORY": "16M", "PERDURE_CACHED_RUNS": "200"}
 """So little that it has filled before the half that is judged."""
 RESIDENT_KB_PER_MINUTE_MAX = 1024
