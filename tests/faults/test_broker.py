@@ -1,14 +1,19 @@
-"""A broker that goes away: ended in order, killed, suspended, out of disk (rows B3 B6)."""
+"""A broker that goes away: ended in order, killed, suspended, out of disk; or forgets its producers (rows A2 B3 B6)."""
 
 import time
+from pathlib import Path
 
 import pytest
 
+from kit import raw
 from kit.broker import Broker
 from kit.namespace import Namespace
 from kit.row import Row
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
+
+PARTITIONS = 4
+FORGETS_S = 5
 
 
 @pytest.mark.sharp
@@ -84,3 +89,25 @@ def test_a_broker_whose_disk_is_full_ends_and_everything_goes_on_where_it_was_on
     broker.restart()
     bank.finish(load, transfers, 200)
     assert owner.poll() is None
+
+
+def test_producers_whose_state_the_broker_has_lost_go_on_without_a_hole(tmp_path: Path, row: Row) -> None:
+    row.injects("A2", f"the broker forgets producers that are idle for {FORGETS_S} s; everybody is idle for longer, three times")
+    settings = {"producer.id.expiration.ms": str(FORGETS_S * 1000), "producer.id.expiration.check.interval.ms": "500"}
+    broker = Broker(settings).start()
+    bank = Namespace(broker.bootstrap, "bank", tmp_path).create(PARTITIONS)
+    try:
+        owner = bank.owner()
+        bank.worker()
+        for part in range(4):
+            load = bank.load(20, 10, first=20 * part)
+            bank.until(lambda load=load: load.poll() is not None, "the load's end")  # type: ignore[misc]
+            ends = raw.ends(bank)
+            time.sleep(FORGETS_S + 3)
+            row.injected(sum(map(int.__eq__, raw.ends(bank), ends)))
+        assert owner.poll() is None
+        assert bank.said(owner).count("leading with claim") == PARTITIONS, "a producer that was forgotten cost a claim"
+        bank.check(80)
+    finally:
+        bank.stop()
+        broker.close()

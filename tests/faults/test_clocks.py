@@ -1,17 +1,21 @@
-"""Wall clocks that are wrong, leap and come back (row T1)."""
+"""Wall clocks that are wrong, leap and come back, and hours that pass while no owner runs (rows T1 T2)."""
 
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from kit.namespace import Namespaces, kill
+from kit.broker import Broker
+from kit.namespace import Namespace, Namespaces, kill
 from kit.row import Row
+from kit.workloads import beats
 from kit.wrong_clock import WrongClock
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
 HOUR_MS = 3_600_000
+ITEMS = 30
 
 
 def test_an_owner_whose_clock_leaps_fires_no_timer_early_and_goes_on(namespaces: Namespaces, row: Row) -> None:
@@ -82,3 +86,40 @@ def test_timers_that_fell_due_while_the_owner_stood_still_fire_once_and_in_order
     time.sleep(15)
     owner.send_signal(signal.SIGCONT)
     timers.finish(load, items)
+
+
+@pytest.mark.parametrize("hours", [2, 48])
+def test_hours_without_an_owner_time_out_nothing_that_has_reported(tmp_path: Path, row: Row, hours: int) -> None:
+    row.injects("T2", f"owner killed under {ITEMS} attempts and {ITEMS} timers; {hours} hours later, by every clock, another one starts")
+    clock = WrongClock(tmp_path / "clock")
+    broker = Broker(environment=clock.environment).start()
+    beating, timing = (
+        Namespace(broker.bootstrap, name, tmp_path / name, name, environment=clock.environment) for name in ("beats", "timers")
+    )
+    try:
+        for namespace in (beating, timing):
+            namespace.directory.mkdir()
+            namespace.create(1)
+        owners = [namespace.owner() for namespace in (beating, timing)]
+        beating.worker()
+        loads = [namespace.load(ITEMS, ITEMS) for namespace in (beating, timing)]
+        beating.until(lambda: len(beats.executions(beating.directory)) == ITEMS, "all items at work")
+        time.sleep(1.5)  # their starts are recorded, and their timeouts run; so is that they were dispatched
+        for owner in owners:
+            kill(owner)
+        time.sleep(beats.SECONDS + 2)  # all have reported, and nobody has heard them
+        clock.set(hours * HOUR_MS)
+        row.injected()
+        for namespace in (beating, timing):
+            namespace.owner()
+        for namespace, load in zip((beating, timing), loads, strict=True):
+            namespace.until(lambda load=load: load.poll() is not None, "the load's end")  # type: ignore[misc]
+            assert namespace.done() == ITEMS, namespace.outputs()
+            namespace.verify()
+            namespace.check_independently()
+        attempts = [execution.attempt for execution in beats.executions(beating.directory)]
+        assert attempts == [1] * ITEMS, f"an attempt timed out that had reported: {attempts}"
+    finally:
+        for namespace in (beating, timing):
+            namespace.stop()
+        broker.close()

@@ -1,7 +1,8 @@
-"""Who may do what to a real broker with TLS, passwords and access lists (rows Z1 Z2)."""
+"""Who may do what to a real broker with TLS, passwords and access lists (rows Z1 Z2 W7)."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -22,7 +23,8 @@ from perdure._log.port import Delivery
 from perdure_platform.ops.acls import Grant, Role, grants
 from perdure_schemas.codec import encode_command
 from perdure_schemas.commands import Command, ReplyAddress, Request, StartWorkflow
-from perdure_schemas.history import Claim
+from perdure_schemas.history import Claim, CommitRecord
+from perdure_schemas.notes import ActivityTaskParked
 from perdure_schemas.topics import READERS_GROUP, commands_topic, dead_letters_topic, history_topic, replies_topic, tasks_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
@@ -239,3 +241,49 @@ def appends(url: str, topic: str) -> bool:
         log.close()
     assert all("AUTHORIZATION_FAILED" in str(one.error) for one in failed), failed
     return bool(tokens)
+
+
+def test_tasks_of_a_queue_that_may_not_be_written_rest_and_leave_once_it_may(secured: Secured, tmp_path: Path, row: Row) -> None:
+    row.injects("W7", "no right to write or create task topics, for the only owner under load; granted later")
+    name, items = "resting", 150
+    namespace = Namespace(secured.broker.bootstrap, name, tmp_path, "mixed").create(1)
+    tasks = next(one for one in grants(name) if one.role is Role.OWNER and one.name.endswith(".tasks."))
+    secured.allow([one for one in grants(name) if one != tasks])
+    try:
+        command = [
+            *COMMAND,
+            "owner",
+            "kit.workloads.mixed:registry",
+            "--log",
+            secured.url(name, "owner"),
+            "--store",
+            str(tmp_path / "store"),
+        ]
+        owner = namespace.run(command, "owner")
+        load = namespace.load(items, items)
+        with row.fault(namespace):
+            namespace.until(lambda: len(resting(namespace)) >= 20, "tasks that rest")
+            namespace.until_done(5)  # those without activities
+        row.injected(len(resting(namespace)))
+        noted = resting(namespace)[0]
+        (described,) = json.loads(namespace.command("partition", "list", "--json").stdout)
+        assert described["released"] >= noted, "what cannot be delivered holds up what is released"
+        assert "cannot be written" in namespace.said(owner)
+        secured.allow([tasks])
+        namespace.worker()
+        namespace.finish(load, items)
+        assert row.during > 0
+    finally:
+        namespace.stop()
+
+
+def resting(namespace: Namespace) -> list[int]:
+    """Offsets of the records that note a task which could not be written."""
+    return [
+        record.offset
+        for record, decoded in raw.history(namespace, 0)
+        if isinstance(decoded, CommitRecord)
+        for transition in decoded.transitions
+        for note in transition.notes
+        if isinstance(note, ActivityTaskParked)
+    ]

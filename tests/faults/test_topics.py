@@ -5,7 +5,7 @@ import time
 import pytest
 
 from kit import raw
-from kit.namespace import Namespace, kill
+from kit.namespace import Namespace, Namespaces, kill
 from kit.row import Row
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
@@ -108,3 +108,20 @@ def test_a_topic_that_was_made_anew_under_an_owner_is_refused(bank: Namespace, r
     assert owner.wait(60) != 0
     assert "made anew" in bank.said(owner), bank.said(owner)
     assert raw.ends(bank) == history
+
+
+def test_histories_that_were_copied_to_other_topics_are_refused(bank: Namespace, namespaces: Namespaces, row: Row) -> None:
+    row.injects("B2", "all records of commands and history mirrored into another namespace's topics, behind one record more")
+    a_used_namespace(bank)
+    mirror = namespaces()
+    for topic in ("commands", "history"):
+        for partition in range(PARTITIONS):
+            values = [record.value for record in raw.read(bank, topic, partition)]
+            raw.append(mirror, topic, partition, values[:1] + values if topic == "history" else values)
+            row.injected(len(values))
+    history = raw.ends(mirror)
+    owner = mirror.owner()
+    mirror.until(lambda: mirror.said(owner).count(" stopped") >= PARTITIONS or owner.poll() is not None, "the alarms", 60)
+    assert "topic" in mirror.said(owner)
+    assert "leading with claim" not in mirror.said(owner)
+    assert raw.ends(mirror) == history, "something was appended behind what was mirrored"

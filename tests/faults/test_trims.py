@@ -1,17 +1,24 @@
-"""Trims that the broker undoes, refuses or delays, and what comes too late for them (rows K3 K4 K7 K9)."""
+"""Trims that the broker undoes, refuses or delays, and what comes too late for them (rows K3 to K7 K9)."""
 
+import asyncio
+import itertools
 import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from kit import raw
 from kit.broker import Broker
-from kit.namespace import Namespace, kill
+from kit.namespace import Namespace, Namespaces, kill
 from kit.proxy import Api, Do, Proxy, Rule
 from kit.row import Row
+from kit.workloads.oddities import Box
+from perdure.client import Client, WorkflowHandle
 from perdure_schemas.codec import encode_history
 from perdure_schemas.history import ClaimedRecord, CommitRecord, Forget, RunName
 
@@ -21,6 +28,8 @@ Doors = Callable[[], Proxy]
 
 PARTITIONS = 4
 RETENTION = "2s"
+PATIENCE = timedelta(seconds=90)
+SIGNALS, SIGNAL_BYTES = 130, 400_000
 LONGER = "8s"
 """Where an owner sleeps meanwhile: clients of runs that it led ask again only after a while, and must find them."""
 
@@ -84,6 +93,66 @@ def test_a_prefix_delete_that_is_never_answered_disturbs_nobody(door: Doors, ban
     load.terminate()
     bank.until(lambda: load.poll() is not None, "the load's end")
     bank.check(bank.done())
+
+
+def test_an_owner_that_reads_from_below_a_start_that_moves_begins_at_the_new_one(door: Doors, bank: Namespace, row: Row) -> None:
+    row.injects("K5", "no Fetch of histories of an owner on an empty store is let through until they were trimmed past where it reads")
+    transfers, proxy = 600, door()
+    leads = {"PERDURE_FAULTY_LEADS": "everything:60"}  # or the first would give up half of them to who cannot read
+    first = bank.owner("first", retention=LONGER, more=leads)
+    bank.worker()
+    bank.until_leading(first, PARTITIONS)
+    load = bank.load(transfers, 10, per_second=15)
+    bank.until(lambda: all(bank.starts()), "a trim of every partition")
+    rule = proxy.add(Rule(Do.HOLD, frozenset({Api.FETCH}), bank.names_of("history")))
+    second = bank.owner("second", through=proxy, retention=LONGER, more=leads)
+    bank.until(lambda: rule.hits > 0, "a Fetch that is held")
+    held = bank.starts()
+    with row.fault(bank):
+        bank.until(lambda: all(map(int.__gt__, bank.starts(), held)), "another trim of every partition")
+    row.injected(rule.hits)
+    proxy.remove(rule)
+    bank.until_leading(second, PARTITIONS)
+    assert row.during > 0
+    bank.finish(load, transfers, 200)
+    assert "stopped" not in bank.said(second), bank.outputs()
+
+
+async def test_a_run_of_fifty_mebibytes_is_carried_whole_by_owners_that_die_of_it(namespaces: Namespaces, row: Row) -> None:
+    row.injects("K6", f"{SIGNALS} signals of {SIGNAL_BYTES} bytes to a run that stays open, trimmed by owners that die at trim.carried")
+    odd = namespaces("oddities", partitions=1)
+    first = odd.owner(retention="1h")
+    odd.worker()
+    async with await Client.connect(odd.url) as client:
+        box = await client.start_workflow(Box.run, id="box", task_queue="work", rpc_timeout=PATIENCE)
+        for _ in range(SIGNALS // 10):
+            await asyncio.gather(*(box.signal(Box.put, bytes(SIGNAL_BYTES), rpc_timeout=PATIENCE) for _ in range(10)))
+        first.terminate()
+        await asyncio.to_thread(first.wait, 60)
+        load = odd.load(200, 5, per_second=4)
+        hot = asyncio.create_task(signals_without_end(box))
+        for point in (2, 9):  # behind a third death an owner would be cautious, and trim nothing
+            owner = odd.owner(points=f"trim.carried:{point}:kill", retention=RETENTION)
+            await asyncio.to_thread(odd.until, lambda owner=owner: owner.poll() is not None, "the death", 90)  # type: ignore[misc]
+        row.injected(len(odd.struck))
+        before = odd.starts()[0]
+        odd.owner(retention=RETENTION)
+        with row.fault(odd):
+            await asyncio.to_thread(odd.until, lambda: odd.starts()[0] > before, "a trim", 150)
+        hot.cancel()
+        with suppress(asyncio.CancelledError):
+            await hot
+        await box.signal(Box.finish, rpc_timeout=PATIENCE)
+        sizes = await asyncio.wait_for(box.result(), 120)
+    assert sizes.count(SIGNAL_BYTES) == SIGNALS
+    assert len(sizes) > SIGNALS, "nothing came while it was carried"
+    await asyncio.to_thread(odd.finish, load, 200)
+
+
+async def signals_without_end(box: WorkflowHandle[Any, Any]) -> None:
+    """Signals one after the other, each until it is acknowledged."""
+    for number in itertools.count():
+        await box.signal(Box.put, b"hot", request_id=f"hot-{number}", rpc_timeout=PATIENCE)
 
 
 def test_a_forged_record_that_forgets_an_open_run_stops_its_partition(bank: Namespace, row: Row) -> None:

@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class BrokerFailed(Exception):
 class Broker:
     """One broker process. Its port and its data stay the same over `stop`, `kill` and `restart`; `close` deletes the data."""
 
-    def __init__(self, settings: dict[str, str] | None = None, doors: int = 0) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, doors: int = 0, environment: Mapping[str, str] = {}) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="perdure-broker-"))
         self.port, self.controller_port, *ports = free_ports(2 + 2 * doors)
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -87,6 +87,7 @@ class Broker:
         """Further listeners: the port on which the broker listens, and the one that it tells its clients, for a proxy between the two."""
         self.settings = dict(settings or {})
         """Of the server, beside or instead of ours; read at the first start."""
+        self.environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 
@@ -107,6 +108,7 @@ class Broker:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=self.environment,
             )
         # Whatever becomes of this process, its end closes the pipe, and the broker does not outlive it.
         self._watcher = subprocess.Popen(

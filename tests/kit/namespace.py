@@ -48,6 +48,8 @@ class Namespace:
     """How long their group waits for an owner or a worker that says nothing; 0 is the product's own default of ten seconds."""
     group_protocol: str = "classic"
     """How Kafka's groups share out partitions: with `consumer` (KIP-848) the broker does it."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of all its processes, beside that of the tests."""
     processes: list[Process] = field(default_factory=list)
     _read: dict[Path, int] = field(default_factory=dict)
     _done: set[int] = field(default_factory=set)
@@ -94,7 +96,7 @@ class Namespace:
     def run(self, command: list[str], name: str, more: Mapping[str, str] = {}) -> Process:
         """Start any process among those of the namespace."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PERDURE_", "OTEL_"))}
-        environment = {**kept, "PYTHONPATH": str(TESTS), "WORKLOAD_DIRECTORY": str(self.directory), **more}
+        environment = {**kept, "PYTHONPATH": str(TESTS), "WORKLOAD_DIRECTORY": str(self.directory), **self.environment, **more}
         with self._output(len(self.processes), name).open("wb") as output:
             process = subprocess.Popen(command, cwd=self.directory, env=environment, stdout=output, stderr=subprocess.STDOUT)
         self.processes.append(process)
@@ -109,7 +111,8 @@ class Namespace:
     def typed(self, *typed: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a `perdure` command."""
         arguments = [*COMMAND, *typed, "--log", self.url]
-        return subprocess.run(arguments, cwd=self.directory, capture_output=True, text=True, timeout=seconds, check=False)
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(arguments, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
 
     def _serve(self, role: str, options: list[str], through: Proxy | None, points: str, more: Mapping[str, str]) -> Process:
         if self.session_ms:
