@@ -1,10 +1,11 @@
-"""Trims that the broker undoes, refuses or delays, and what comes too late for them (rows K3 to K7 K9)."""
+"""Trims that the broker undoes, refuses or delays, and what comes too late for them (rows C9 K3 to K7 K9)."""
 
 import asyncio
 import itertools
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -18,9 +19,14 @@ from kit.namespace import Namespace, Namespaces, kill
 from kit.proxy import Api, Do, Proxy, Rule
 from kit.row import Row
 from kit.workloads.oddities import Box
+from perdure._log.port import Log
 from perdure.client import Client, WorkflowHandle
+from perdure_platform.node.topics import describe_namespace, partition_topics
+from perdure_platform.ops import verify
+from perdure_platform.store.memory import MemoryStores
 from perdure_schemas.codec import encode_history
-from perdure_schemas.history import ClaimedRecord, CommitRecord, Forget, RunName
+from perdure_schemas.errors import LogCorrupt
+from perdure_schemas.history import Checkpoint, Claim, ClaimedRecord, CommitRecord, Forget, PositionRecord, RunName
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
@@ -116,6 +122,45 @@ def test_an_owner_that_reads_from_below_a_start_that_moves_begins_at_the_new_one
     assert row.during > 0
     bank.finish(load, transfers, 200)
     assert "stopped" not in bank.said(second), bank.outputs()
+
+
+def test_who_begins_in_the_middle_comes_to_the_same_or_is_told_that_he_may_not(door: Doors, namespaces: Namespaces, row: Row) -> None:
+    row.injects("C9", "readers that begin at each claim, position and checkpoint of histories of three owners; deletes never arrive")
+    bank, transfers, proxy = namespaces("bank", partitions=2), 300, door()
+    bank.session_ms = 3_000
+    proxy.add(Rule(Do.DROP, frozenset({Api.DELETE_RECORDS})))  # so that whoever begins at the beginning is there to be compared with
+    owner = bank.owner(through=proxy, retention=LONGER)
+    bank.worker()
+    load = bank.load(transfers, 10, per_second=15)
+    for done in (100, 200):
+        bank.until_done(done)
+        kill(owner)
+        owner = bank.owner(through=proxy, retention=LONGER)
+    bank.finish(load, transfers, 200)
+    kill(owner)
+    came_to: Counter[str] = Counter()
+    for partition, end in enumerate(raw.ends(bank)):
+        whole = fold(bank, partition, 0, end)
+        for read, record in raw.history(bank, partition):
+            if read.offset and isinstance(record, Claim | PositionRecord | Checkpoint):
+                begun = fold(bank, partition, read.offset, end)
+                came_to["the same" if begun == whole else "refused" if not begun else f"another: {partition}:{read.offset}"] += 1
+    row.injected(came_to.total())
+    row.figures["places_to_begin"] = came_to["the same"]
+    assert came_to.keys() == {"the same", "refused"}, came_to
+
+
+def fold(namespace: Namespace, partition: int, begin_at: int, end: int) -> str:
+    """The digest of a fold that begins there, or nothing where it may not."""
+
+    def call(log: Log, name: str, _: int) -> str:
+        topics = partition_topics(name, partition, describe_namespace(log, name))
+        try:
+            return verify._fold_from(log, topics, MemoryStores().open(partition), begin_at, end, 0.0).digest
+        except LogCorrupt:
+            return ""
+
+    return namespace.with_log(call)
 
 
 async def test_a_run_of_fifty_mebibytes_is_carried_whole_by_owners_that_die_of_it(namespaces: Namespaces, row: Row) -> None:

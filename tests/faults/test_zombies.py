@@ -1,16 +1,16 @@
 """Owners that stand still while a successor leads, and owners that are there twice (rows C2 C4 C8 C11 W3 W5 W6)."""
 
 import signal
-from dataclasses import replace
 
 import pytest
 
 from kit import raw
 from kit.namespace import Namespace, Namespaces, Process
 from kit.row import Row
+from perdure_platform.partition.transition.positions import Positions, advance
 from perdure_schemas.codec import encode_history
 from perdure_schemas.history import PositionRecord
-from perdure_schemas.live import LiveState, Verdict, judge, link_of
+from perdure_schemas.live import Verdict, judge, link_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
@@ -107,18 +107,21 @@ def test_an_owner_that_is_there_twice_retires_at_what_it_did_not_send(namespaces
     load = bank.load(transfers, 10)
     for twin in range(3):
         bank.until(lambda twin=twin: len(bank.struck) > twin, "the stop")  # type: ignore[misc]
-        live, position = LiveState(), None
+        known = Positions()  # what a snapshot that is restored knows: all that its original had read, and nothing of what came then
         for read, record in raw.history(bank, 0):
-            verdict, live = judge(live, record, link_of(read.value))
-            position = record if isinstance(record, PositionRecord) and verdict is Verdict.LIVE else position
-        assert position is not None
-        # A snapshot that is restored knows where its original was, and nothing of what came then.
-        said = replace(
-            position,
-            claim_number=live.claim_number,
-            claim_id=live.claim_id,
-            sequence=live.sequence + 1,
-            live_count=live.live_count + 1,
+            verdict, live = judge(known.live, record, link_of(read.value))
+            if verdict is Verdict.LIVE:
+                known = advance(known, record, live, read.offset, read.leader_epoch, read.timestamp_ms)
+        said = PositionRecord(
+            known.live.claim_number,
+            known.live.claim_id,
+            known.live.sequence + 1,
+            known.time_ms,
+            known.watermark,
+            known.released,
+            known.marks,
+            known.live.live_count + 1,
+            follows=known.live.link,
         )
         raw.append(bank, "history", 0, [encode_history(said)])
         row.injected()

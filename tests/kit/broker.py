@@ -35,7 +35,7 @@ _SETTINGS = {
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
     # A killed broker is not let in again before its session is over.
-    "broker.session.timeout.ms": "1500",
+    "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "300",
     "auto.create.topics.enable": "false",
     "min.insync.replicas": "1",
