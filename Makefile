@@ -55,7 +55,7 @@ unit: install
 	$(PYTEST) -m "not kafka"
 
 test: install
-	$(PYTEST) -m "not row or sharp"
+	$(PYTEST) -m "not row or sharp" --durations=20 --durations-min=5
 
 faults: install
 	@rm -f .cache/faults.jsonl
