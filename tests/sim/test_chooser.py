@@ -6,22 +6,25 @@ import pytest
 
 from kit.chooser import Chooser, Place, Tape
 from kit.mutants.registry import MUTANTS
+from kit.real_schedule import STEPS
 from kit.schedule import SHORT, Schedule
+from kit.schedules import AnySchedule, from_tape, scheduled
 from kit.shrink import failure_of, kind_of, shrink
 from kit.story import Story
 
 
-def told(schedule: Schedule) -> list[str]:
+def told(schedule: AnySchedule) -> list[str]:
     lines: list[str] = []
     Story(schedule, lines.append)
     schedule.run()
     return lines
 
 
-def test_the_tape_of_a_seed_is_the_schedule_of_that_seed() -> None:
-    first = Schedule(17, SHORT)
+@pytest.mark.parametrize("is_real", [False, True])
+def test_the_tape_of_a_seed_is_the_schedule_of_that_seed(is_real: bool) -> None:
+    first = scheduled(17, SHORT, is_real=is_real)
     lines = told(first)
-    second = Schedule(first.written)
+    second = from_tape(first.written)
     assert told(second) == lines
     assert second.written == first.written
 
@@ -65,19 +68,22 @@ def test_what_is_cut_out_of_a_step_does_not_move_what_follows() -> None:
     assert written.choices == dict.fromkeys(places, 1)
 
 
-def test_a_failing_seed_shrinks_to_a_tape_that_fails_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    MUTANTS["no_seq"](monkeypatch)
-    schedule = Schedule(0)
+@pytest.mark.parametrize(("mutant", "seed", "is_real", "rest"), [("no_seq", 0, False, 0.5), ("reply_early", 2, True, 0.9)])
+def test_a_failing_seed_shrinks_to_a_tape_that_fails_alike(
+    mutant: str, seed: int, is_real: bool, rest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MUTANTS[mutant](monkeypatch)
+    schedule = scheduled(seed, STEPS, is_real=is_real)
     error = failure_of(schedule)
     assert error is not None
-    tape = shrink(Schedule(0), runs_max=100)
-    again = failure_of(Schedule(tape))
+    tape = shrink(scheduled(seed, STEPS, is_real=is_real), runs_max=60)
+    again = failure_of(from_tape(tape))
     assert again is not None
     assert kind_of(again) == kind_of(error)
-    assert len(tape.choices) * 3 < len(schedule.written.choices)
+    assert len(tape.choices) < rest * len(schedule.written.choices)
     assert tape.steps < schedule.steps
     monkeypatch.undo()
-    assert failure_of(Schedule(tape)) is None
+    assert failure_of(from_tape(tape)) is None
 
 
 def test_what_keeps_every_promise_does_not_shrink() -> None:
