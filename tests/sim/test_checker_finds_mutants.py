@@ -20,7 +20,7 @@ FOUND: dict[str, tuple[int, set[str]]] = {
     "any_result": (91, {"I5"}),
     "applied_off": (25, {"I4", "I12"}),
     "applied_per_run": (85, {"I6"}),
-    "carried_as_one": (1, {"I5", "I6", "I11"}),
+    "carried_as_one": (0, {"I5", "I6", "I11"}),
     "carried_confirmed": (1, {"I6"}),
     "carried_current": (7, {"I8"}),
     "carried_timeless": (1, {"I6"}),
@@ -59,7 +59,7 @@ FOUND: dict[str, tuple[int, set[str]]] = {
     "seq_rises": (2, {"I2", "I17"}),
     "start_anywhere": (4, {"I4"}),
     "start_at_claim": (1, {"I3", "I4", "I6", "I10"}),
-    "trim_unreleased": (8, {"I15"}),
+    "trim_unreleased": (9, {"I15"}),
     "wm_every": (0, {"I12"}),
     "written_on_append": (20, {"I2", "I17"}),
 }
