@@ -37,8 +37,8 @@ PER_SECOND = 60.0
 RETENTION = "5m"
 """A load that is killed, or cut off for long, must still find what has ended meanwhile."""
 MEMORY = {"PERDURE_STORE_MEMORY": "16M", "PERDURE_CACHED_RUNS": "200", "MALLOC_ARENA_MAX": "2"}
-"""So little that it has filled before the half that is judged. With an arena for each of some forty threads, what the library and RocksDB give
-back is not given back by the allocator, and each take-over leaves a step."""
+"""So little that it has filled before the half that is judged. With an arena for each of some forty threads, what was given back may stay
+with the allocator."""
 RESIDENT_KB_PER_MINUTE_MAX = 1024
 DESCRIPTORS_PER_MINUTE_MAX = 0.5
 JUDGED_FROM_MINUTES = 20.0
