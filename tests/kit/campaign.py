@@ -112,13 +112,15 @@ def run_seeds(seeds: Iterable[int], steps: int = LONG, is_real: bool = False) ->
     return outcome
 
 
-def run_again(seeds: Sequence[int], steps: int) -> Outcome:
+def run_again(seeds: Sequence[int], steps: int, is_real: bool = False) -> Outcome:
     """Run some seeds twice, and once in a process in which strings have other hashes: all must leave the same log."""
     outcome, began = Outcome(len(seeds)), time.process_time()
-    elsewhere = fingerprints_elsewhere(seeds, steps, hash_seed=seeds[0] % 1_000 + 1)
+    elsewhere = fingerprints_elsewhere(seeds, steps, hash_seed=seeds[0] % 1_000 + 1, is_real=is_real)
     for seed, there in zip(seeds, elsewhere, strict=True):
-        if not fingerprint(seed, steps) == fingerprint(seed, steps) == there:
-            outcome.failures.append(f"fingerprint({seed}, {steps})  # what it leaves does not follow from its seed alone")
+        if not fingerprint(seed, steps, is_real=is_real) == fingerprint(seed, steps, is_real=is_real) == there:
+            outcome.failures.append(
+                f"fingerprint({seed}, {steps}, is_real={is_real})  # what it leaves does not follow from its seed alone"
+            )
     outcome.seconds = time.process_time() - began
     return outcome
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from itertools import repeat
 
-from kit.campaign import CHUNK, Outcome, run_seeds
+from kit.campaign import CHUNK, TWICE, Outcome, run_again, run_seeds
 from kit.real_scenarios import CLIENT, REAL_FAILURES, REAL_SCENARIOS, WORKER, real_calls
-from kit.real_schedule import STEPS
+from kit.schedule import LONG
 
 OF_WORKERS = {"crash_before_beside", "crash_after_beside", "commit_refused", "commit_untold", "commit_lost"}
 """What a client has no part in."""
@@ -49,5 +49,7 @@ def run_real_actors(pool: Executor, seeds: range, gather: Callable[[str, Iterabl
     """The part of `make sim` that has real clients and workers; how many runs failed."""
     calls = gather("failures of real clients and workers", pool.map(fail_actor_at, *zip(*every_real_call(), strict=True)))
     pieces = [seeds[first : first + 10] for first in range(0, len(seeds), 10)]
-    schedules = gather("random schedules with real clients and workers", pool.map(run_seeds, pieces, repeat(STEPS), repeat(True)))
-    return len(calls.failures) + len(schedules.failures)
+    schedules = gather("random schedules with real clients and workers", pool.map(run_seeds, pieces, repeat(LONG), repeat(True)))
+    ones = [[seed] for seed in seeds[::TWICE]]
+    again = gather("of these run again, here and in another process", pool.map(run_again, ones, repeat(LONG), repeat(True)))
+    return len(calls.failures) + len(schedules.failures) + len(again.failures)

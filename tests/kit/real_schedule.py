@@ -16,15 +16,12 @@ from kit.ports import Crash, crash, unavailable
 from kit.real_client import Asking
 from kit.real_scenarios import FALLIBLE
 from kit.real_world import RealWorld
+from kit.schedule import ACCOUNTS, LEAP_MS, LONG
 from kit.sim_process import Dying, SimProcess
 from kit.slow_medium import Fate
 from kit.world import NAMESPACE, STEP_MS
 from perdure._log.memory.medium import Append
 from perdure_platform.config import OwnerLimits
-
-STEPS = 150
-LEAP_MS = 700
-ACCOUNTS = ("account-0", "account-3", "account-5")
 
 BAD_FATES = (Fate.LATE, Fate.LOST, Fate.UNTOLD, Fate.TWICE, Fate.TOLD_LATE, Fate.FAILED_LATE, Fate.STALLED)
 FATES: tuple[tuple[Fate, ...], ...] = ((), (Fate.LATE,), (Fate.LATE, Fate.TWICE), (Fate.LOST, Fate.UNTOLD), BAD_FATES)
@@ -44,7 +41,7 @@ class Wish:
 class RealSchedule:
     """From a seed: so many steps. Or from a tape. `written` is the tape of what was chosen."""
 
-    def __init__(self, source: int | Tape, steps: int = STEPS) -> None:
+    def __init__(self, source: int | Tape, steps: int = LONG) -> None:
         self.steps = source.steps if isinstance(source, Tape) else steps
         self.written = Tape(self.steps, is_real=True)
         self.chooser = chooser = Chooser(source, self.written)

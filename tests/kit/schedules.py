@@ -9,11 +9,11 @@ from kit.schedule import Schedule
 AnySchedule = Schedule | RealSchedule
 
 
-def scheduled(source: int | Tape, steps: int, *, is_real: bool = False) -> AnySchedule:
+def scheduled(source: int | Tape, steps: int, *, trims: bool = False, is_real: bool = False) -> AnySchedule:
     """The schedule of a seed, or of a tape, to which the rest then means nothing."""
     if isinstance(source, Tape):
         return RealSchedule(source) if source.is_real else Schedule(source)
-    return RealSchedule(source, steps) if is_real else Schedule(source, steps)
+    return RealSchedule(source, steps) if is_real else Schedule(source, steps, trims=trims)
 
 
 def from_tape(tape: Tape) -> AnySchedule:

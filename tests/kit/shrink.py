@@ -1,6 +1,6 @@
 """From a schedule that fails to a tape of little more than what makes it fail: fewer steps, fewer choices that are not plain (ddmin).
 
-python -m kit.shrink --mutant NAME [--trims]   makes the tape that catches a misreading of the protocol anew
+python -m kit.shrink --mutant NAME [--trims | --real]   makes the tape that catches a misreading of the protocol anew
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pytest
 
 from kit.chooser import Place, Tape
 from kit.mutants.registry import MUTANTS
-from kit.schedule import Schedule
-from kit.schedules import AnySchedule, from_tape
+from kit.schedule import LONG
+from kit.schedules import AnySchedule, from_tape, scheduled
 
 SEEDS_MAX = 1_000
 TAPES = Path("tests/sim/tapes")
@@ -116,14 +116,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutant", required=True)
     parser.add_argument("--trims", action="store_true", help="look among schedules that trim all the time")
+    parser.add_argument("--real", action="store_true", help="look among schedules with real clients and workers")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
+
+    def of(seed: int) -> AnySchedule:
+        return scheduled(seed, LONG, trims=arguments.trims, is_real=arguments.real)
+
     with pytest.MonkeyPatch.context() as patch:
         MUTANTS[arguments.mutant](patch)
         for seed in range(SEEDS_MAX):
-            if failure_of(Schedule(seed, trims=arguments.trims)) is not None:
-                tape = shrink(Schedule(seed, trims=arguments.trims))
-                error = failure_of(Schedule(tape))
+            if failure_of(of(seed)) is not None:
+                tape = shrink(of(seed))
+                error = failure_of(from_tape(tape))
                 tape.save(TAPES / f"mutant-{arguments.mutant}.tape", [f"{type(error).__name__}: {error}"])
                 return 0
     return 1

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kit.chooser import Tape
-from kit.real_schedule import RealSchedule
-from kit.schedule import Schedule
-from kit.schedules import AnySchedule, from_tape
+from kit.schedule import LONG
+from kit.schedules import AnySchedule, from_tape, scheduled
 from perdure._log.port import Record
 from perdure_schemas import codec
 from perdure_schemas.errors import CodecError, LogCorrupt
@@ -107,18 +106,15 @@ def main() -> int:
     """Tell one schedule."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("schedule", help="a seed, or a tape's file")
-    parser.add_argument("--steps", type=int, default=150, help="of a seed")
+    parser.add_argument("--steps", type=int, default=LONG, help="of a seed")
     parser.add_argument("--trims", action="store_true", help="of a seed")
     parser.add_argument("--real", action="store_true", help="of a seed: with real clients and workers")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    schedule: AnySchedule
-    if not arguments.schedule.isdecimal():
-        schedule = from_tape(Tape.load(Path(arguments.schedule)))
-    elif arguments.real:
-        schedule = RealSchedule(int(arguments.schedule), arguments.steps)
+    if arguments.schedule.isdecimal():
+        schedule = scheduled(int(arguments.schedule), arguments.steps, trims=arguments.trims, is_real=arguments.real)
     else:
-        schedule = Schedule(int(arguments.schedule), arguments.steps, trims=arguments.trims)
+        schedule = from_tape(Tape.load(Path(arguments.schedule)))
     Story(schedule, print)
     try:
         schedule.run()

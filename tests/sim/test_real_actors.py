@@ -9,7 +9,7 @@ import pytest
 from kit.campaign import run_seeds
 from kit.real_campaign import fail_actor_at, kinds
 from kit.real_scenarios import REAL_FAILURES, WORKER, real_calls
-from kit.real_schedule import STEPS
+from kit.schedule import LONG
 
 SMOKE_SEEDS = range(40)
 
@@ -59,6 +59,6 @@ def test_a_commit_that_is_lost_is_made_again_although_no_further_task_comes() ->
 
 
 def test_schedules_keep_every_promise() -> None:
-    outcome = run_seeds(SMOKE_SEEDS, STEPS, is_real=True)
+    outcome = run_seeds(SMOKE_SEEDS, LONG, is_real=True)
     assert not outcome.failures
     assert outcome.seen.keys() >= SOMETIMES, f"never seen: {sorted(SOMETIMES - outcome.seen.keys())}"

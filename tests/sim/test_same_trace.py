@@ -6,13 +6,12 @@ import pytest
 
 from kit.chooser import Tape
 from kit.fingerprint import fingerprint, fingerprints_elsewhere
-from kit.real_schedule import STEPS
 from kit.schedule import LONG, SHORT
 from kit.schedules import scheduled
 
 
 @pytest.mark.parametrize(
-    ("is_real", "steps", "seeds"), [(False, SHORT, (11, 12, 13, 14)), (False, LONG, (15,)), (True, SHORT, (11, 12)), (True, STEPS, (3,))]
+    ("is_real", "steps", "seeds"), [(False, SHORT, (11, 12, 13, 14)), (False, LONG, (15,)), (True, SHORT, (11, 12)), (True, LONG, (3,))]
 )
 def test_a_seed_leaves_the_same_log_twice_and_in_a_process_with_other_hashes(is_real: bool, steps: int, seeds: tuple[int, ...]) -> None:
     here = [fingerprint(seed, steps, is_real=is_real) for seed in seeds]
