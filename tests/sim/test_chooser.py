@@ -6,8 +6,7 @@ import pytest
 
 from kit.chooser import Chooser, Place, Tape
 from kit.mutants.registry import MUTANTS
-from kit.real_schedule import STEPS
-from kit.schedule import SHORT, Schedule
+from kit.schedule import LONG, SHORT, Schedule
 from kit.schedules import AnySchedule, from_tape, scheduled
 from kit.shrink import failure_of, kind_of, shrink
 from kit.story import Story
@@ -36,8 +35,16 @@ def test_a_tape_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
     assert Tape.load(tmp_path / "some.tape") == schedule.written
 
 
-def test_an_empty_tape_is_the_plainest_schedule() -> None:
-    schedule = Schedule(Tape(10))
+def test_a_tape_that_does_not_say_of_what_kind_it_is_has_scripted_clients(tmp_path: Path) -> None:
+    (tmp_path / "old.tape").write_text("# from before there were others\nsteps 2\ntrims 0\n1\twish\t0\t1\n", "utf-8")
+    tape = Tape.load(tmp_path / "old.tape")
+    assert tape == Tape(2, choices={Place("1", "wish", 0): 1})
+    assert isinstance(from_tape(tape), Schedule)
+
+
+@pytest.mark.parametrize("is_real", [False, True])
+def test_an_empty_tape_is_the_plainest_schedule(is_real: bool) -> None:
+    schedule = from_tape(Tape(10, is_real=is_real))
     schedule.run()
     assert schedule.written.choices == {}
     assert not any(count for name, count in schedule.world.promises.seen.items() if "append" in name or "dead" in name)
@@ -73,10 +80,10 @@ def test_a_failing_seed_shrinks_to_a_tape_that_fails_alike(
     mutant: str, seed: int, is_real: bool, rest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     MUTANTS[mutant](monkeypatch)
-    schedule = scheduled(seed, STEPS, is_real=is_real)
+    schedule = scheduled(seed, LONG, is_real=is_real)
     error = failure_of(schedule)
     assert error is not None
-    tape = shrink(scheduled(seed, STEPS, is_real=is_real), runs_max=60)
+    tape = shrink(scheduled(seed, LONG, is_real=is_real), runs_max=60)
     again = failure_of(from_tape(tape))
     assert again is not None
     assert kind_of(again) == kind_of(error)
