@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit import raw
+from kit.lying_membership import leads
 from kit.namespace import COMMAND, Namespace, Process
 from kit.proxy import GROUP_APIS, Api, Do, Proxy, Rule
 from kit.row import Row
@@ -27,11 +28,6 @@ CLAIMS_MAX = {"everything": 40, "flaps": 2 * LIE_S}
 """Of two rivals over a minute, for each partition: waits between claims grow to ten seconds; who is told each second claims each time."""
 
 
-def leads(lie: str, seconds: float = LIE_S) -> dict[str, str]:
-    """The environment of an owner that is told who leads."""
-    return {"PERDURE_FAULTY_LEADS": f"{lie}:{seconds}"}
-
-
 def claims_of(namespace: Namespace) -> list[int]:
     """How many claims each partition's history holds."""
     return [sum(isinstance(record, Claim) for _, record in raw.history(namespace, partition)) for partition in range(PARTITIONS)]
@@ -47,7 +43,7 @@ def finish(bank: Namespace, load: Process) -> None:
 @pytest.mark.parametrize("lie", ["everything", "flaps"])
 def test_owners_that_are_all_told_to_lead_harm_nothing_and_claim_less_and_less_often(bank: Namespace, row: Row, lie: str) -> None:
     row.injects("C5", f"for a minute two owners are told that they lead: {lie}")
-    first, second = (bank.owner(name, more=leads(lie)) for name in ("first", "second"))
+    first, second = (bank.owner(name, more=leads(lie, LIE_S)) for name in ("first", "second"))
     began = time.monotonic()
     bank.worker()
     load = bank.load(10_000, 10, per_second=5)
@@ -105,7 +101,7 @@ def test_an_owner_whose_loop_is_stuck_loses_its_partitions_although_its_heartbea
         row.figures["taken_over_after_s"] = round(time.monotonic() - began, 1)
         bank.until_done(bank.done() + 20)
         assert time.monotonic() - began < 25, "everybody waited for the owner that was stuck"
-    bank.until(lambda: "given up" in bank.said(stuck) or "took the partition" in bank.said(stuck), "the retirement of who was stuck")
+    bank.until_retired(stuck)
     finish(bank, load)
 
 
@@ -117,7 +113,7 @@ def test_a_member_that_comes_and_goes_every_two_seconds_disturbs_and_harms_nothi
     bank.worker()
     bank.until_leading(owner, PARTITIONS)
     load = bank.load(10_000, 10, per_second=5)
-    restless = bank.owner("second", more=leads("rejoins"))
+    restless = bank.owner("second", more=leads("rejoins", LIE_S))
     bank.until_leading(restless)
     with row.fault(bank):
         time.sleep(LIE_S)

@@ -54,7 +54,7 @@ def test_a_stopped_owner_wakes_as_a_zombie_and_everything_it_appends_is_dead(ban
         bank.until_leading(successor, 4)
         bank.until_done(100)
     zombie.send_signal(signal.SIGCONT)
-    bank.until(lambda: "given up" in bank.said(zombie) or "took the partition" in bank.said(zombie), "the zombie's retirement")
+    bank.until_retired(zombie)
     bank.finish(load, transfers)
     assert row.during > 0
 

@@ -92,8 +92,7 @@ def test_an_owner_stopped_inside_a_turn_is_a_zombie_with_the_file_open(file_bank
     zombie.send_signal(signal.SIGCONT)
     file_bank.finish(load, transfers)
     if successor.poll() is None:
-        given_up = ("given up", "took the partition")
-        file_bank.until(lambda: any(words in file_bank.said(zombie) for words in given_up), "the zombie's retirement", 30)
+        file_bank.until_retired(zombie, 30)
 
 
 def test_a_file_with_a_corrupt_page_is_refused(file_bank: Namespace, row: Row) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from kit import raw
 from kit.broker import Broker
+from kit.lying_membership import leads
 from kit.namespace import Namespace, Namespaces, kill
 from kit.proxy import Api, Do, Proxy, Rule
 from kit.row import Row
@@ -104,14 +105,14 @@ def test_a_prefix_delete_that_is_never_answered_disturbs_nobody(door: Doors, ban
 def test_an_owner_that_reads_from_below_a_start_that_moves_begins_at_the_new_one(door: Doors, bank: Namespace, row: Row) -> None:
     row.injects("K5", "no Fetch of histories of an owner on an empty store is let through until they were trimmed past where it reads")
     transfers, proxy = 600, door()
-    leads = {"PERDURE_FAULTY_LEADS": "everything:60"}  # or the first would give up half of them to who cannot read
-    first = bank.owner("first", retention=LONGER, more=leads)
+    both = leads("everything", 60)  # or the first would give up half of them to who cannot read
+    first = bank.owner("first", retention=LONGER, more=both)
     bank.worker()
     bank.until_leading(first, PARTITIONS)
     load = bank.load(transfers, 10, per_second=15)
     bank.until(lambda: all(bank.starts()), "a trim of every partition")
     rule = proxy.add(Rule(Do.HOLD, frozenset({Api.FETCH}), bank.names_of("history")))
-    second = bank.owner("second", through=proxy, retention=LONGER, more=leads)
+    second = bank.owner("second", through=proxy, retention=LONGER, more=both)
     bank.until(lambda: rule.hits > 0, "a Fetch that is held")
     held = bank.starts()
     with row.fault(bank):

@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from kit import raw
-from kit.namespace import Namespace, Namespaces, Process
+from kit.lying_membership import leads
+from kit.namespace import Namespace, Namespaces
 from kit.row import Row
 from perdure_platform.partition.transition.positions import Positions, advance
 from perdure_schemas.codec import encode_history
@@ -23,14 +24,6 @@ STOPS = [
 ]
 
 
-def wakes(namespace: Namespace, zombie: Process) -> None:
-    """Let a stopped owner go on, and see it retire."""
-    zombie.send_signal(signal.SIGCONT)
-    namespace.until(
-        lambda: "given up" in namespace.said(zombie) or "took the partition" in namespace.said(zombie), "the zombie's retirement"
-    )
-
-
 @pytest.mark.parametrize(("names", "point", "where"), STOPS, ids=[point for _, point, _ in STOPS])
 def test_a_zombie_that_stood_still_between_two_steps_does_nothing_that_counts_twice(
     bank: Namespace, row: Row, names: str, point: str, where: str
@@ -45,7 +38,8 @@ def test_a_zombie_that_stood_still_between_two_steps_does_nothing_that_counts_tw
     successor = bank.owner("second")
     bank.until_leading(successor, PARTITIONS)
     bank.until_done(60)
-    wakes(bank, zombie)
+    zombie.send_signal(signal.SIGCONT)
+    bank.until_retired(zombie)
     bank.finish(load, transfers)
 
 
@@ -74,8 +68,7 @@ def test_a_claim_whose_fold_is_four_seconds_old_lowers_nothing(bank: Namespace, 
     bank.until_leading(first, PARTITIONS)
     load = bank.load(transfers, 10, per_second=15)
     bank.until_done(20)
-    stale = {"PERDURE_FAULTY_LEADS": "everything:30"}
-    second = bank.owner("second", points="claim.append:1+:delay=4000", more=stale)
+    second = bank.owner("second", points="claim.append:1+:delay=4000", more=leads("everything", 30))
     with row.fault(bank):
         bank.until_leading(second, PARTITIONS)
     row.injected(len(bank.struck))
@@ -95,7 +88,8 @@ def test_a_zombie_answers_no_question_with_what_its_successor_has_changed(namesp
     successor = queries.owner("second")
     queries.until_leading(successor, PARTITIONS)
     queries.until_done(min(queries.done() + 10, items))
-    wakes(queries, zombie)
+    zombie.send_signal(signal.SIGCONT)
+    queries.until_retired(zombie)
     queries.finish(load, items)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from kit.failpoints import LOG_VARIABLE, VARIABLE, Failpoints, FaultyLog, FaultyStores, parse
+from kit.lying_membership import VARIABLE as LEADS_VARIABLE
 from kit.lying_membership import LyingLog
 from perdure._log.port import Log
 from perdure_platform.cli import app, connection
@@ -25,7 +26,7 @@ def main() -> None:
     written_to = os.environ.get(LOG_VARIABLE)
     points = Failpoints(parse(os.environ.get(VARIABLE, "")), Path(written_to) if written_to else None)
     session_timeout_ms = int(os.environ.get("PERDURE_FAULTY_SESSION_MS", "0"))
-    lie = os.environ.get("PERDURE_FAULTY_LEADS", "")
+    lie = os.environ.get(LEADS_VARIABLE, "")
     names, stores = vars(connection), vars(embedded)  # the names under which the command finds its ports
     open_log, rocks = names["open_log"], stores["RocksStores"]
 

@@ -2,8 +2,8 @@
 
     PERDURE_FAULTY_LEADS="everything:60"
 
-is LIE:SECONDS, told from the first call on; after that it is the truth that is told. Lies: `everything`; `flaps` (everything and nothing in
-turn, a second each); `rejoins` (no lie, but this member leaves its group, and joins it anew, every two seconds).
+is LIE:SECONDS (`leads` makes it), told from the first call on; after that it is the truth that is told. Lies: `everything`; `flaps`
+(everything and nothing in turn, a second each); `rejoins` (no lie, but this member leaves its group, and joins it anew, every two seconds).
 """
 
 from __future__ import annotations
@@ -14,9 +14,16 @@ from typing import Any
 
 from perdure._log.port import Log, Membership
 
+VARIABLE = "PERDURE_FAULTY_LEADS"
+
 _FLAP_S = 1.0
 _REJOIN_S = 2.0
 _TIMEOUT_MS = 30_000
+
+
+def leads(lie: str, seconds: float) -> dict[str, str]:
+    """The environment of an owner that is told who leads."""
+    return {VARIABLE: f"{lie}:{seconds}"}
 
 
 class LyingLog:

@@ -182,6 +182,11 @@ class Namespace:
         """Wait until an owner has taken so many partitions."""
         self.until(lambda: self.said(process).count(": leading with claim") >= partitions, "an owner that leads", seconds)
 
+    def until_retired(self, zombie: Process, seconds: float = 120) -> None:
+        """Wait until an owner has noticed that somebody else leads."""
+        given_up = ("given up", "took the partition")
+        self.until(lambda: any(words in self.said(zombie) for words in given_up), "the zombie's retirement", seconds)
+
     def outputs(self) -> str:
         """The end of what each process has said, without what is done."""
         said = {place.name: place.read_text(errors="replace").splitlines() for place in sorted(self.directory.glob("*.log"))}
