@@ -72,11 +72,12 @@ class Forged:
         """The last record of a place, decoded."""
         return codec_of(place[0]).decode(self.records[place][-1].value)
 
-    def check(self) -> Report:
+    def check(self, summaries: tuple[Any, ...] | None = None) -> Report:
         """What the checker says."""
         starts = {place: bounds.start for place, bounds in self.bounds.items()}
         source = Dump([record for records in self.records.values() for record in records], self.partitions, starts)
-        return check(source, NAMESPACE, Options(quiescent=True, bank=SIM_BANK, may_stay_open=SIM_OPEN, clock_bound_ms=0))
+        options = Options(quiescent=True, bank=SIM_BANK, may_stay_open=SIM_OPEN, clock_bound_ms=0, summaries=summaries)
+        return check(source, NAMESPACE, options)
 
 
 def _link_again(records: list[Record], index: int, value: bytes) -> None:

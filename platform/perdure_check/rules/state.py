@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure_check.facts import Entry
+from perdure_check.facts import Entry, Run
 from perdure_check.fold import Fold
 from perdure_check.live import CHECKPOINT
 from perdure_check.positions import marks_of
@@ -62,6 +62,10 @@ class StateIsFold(Rule):
             if offset > body["watermark"] and applied.get(workflow_id, -1) < offset:
                 sentence = f"the checkpoint lacks that the command at offset {offset} was applied to {workflow_id!r}, above the watermark"
                 self.breaks(sentence, entry)
+
+    def forgotten(self, run: Run, _entry: Entry) -> None:
+        """See Rule. Summaries are older than the end of the log: what they tell of may have been forgotten since."""
+        self._rows.pop((run.workflow_id, run.run_id), None)
 
     def partition_read(self, fold: Fold) -> None:
         """See Rule."""

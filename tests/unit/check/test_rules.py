@@ -15,7 +15,7 @@ from perdure_schemas import codec, events, notes
 from perdure_schemas.commands import Command, Origin, ReplyAddress, StartWorkflow
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.failure import Failure, RetryState, TimeoutFailureInfo, TimeoutType
-from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, PositionRecord, Transition
+from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, PositionRecord, Transition
 from perdure_schemas.payload import Payload
 from perdure_schemas.replies import Accepted, ActivityStartAcknowledged, QueryAnswered, Reply
 
@@ -451,6 +451,19 @@ def test_a_good_log_is_accepted_by_every_rule(workload: str) -> None:
     report = Forged(done(workload)).check()
     assert [str(witness) for verdict in report.verdicts for witness in verdict.witnesses] == []
     assert {verdict.invariant for verdict in report.verdicts if verdict.state is State.NOT_CHECKED} == OUTSIDE
+
+
+def test_a_summary_may_tell_of_a_run_that_was_forgotten_since_but_not_of_one_that_never_was() -> None:
+    log = Forged(done("trimmed"))
+    log.bounds = {place: replace(bounds, start=0) for place, bounds in log.bounds.items()}  # its deletes never arrived
+    records = [codec.decode_history(record.value) for place, there in log.records.items() if place[0] == HISTORY for record in there]
+    forgotten = [run for record in records if isinstance(record, Forget) for run in record.runs]
+    assert forgotten
+    row = {"status": "completed", "start_time_ms": 1, "close_time_ms": 2, "history_length": 3}
+    told = [{"workflow_id": run.workflow_id, "run_id": run.run_id, **row} for run in forgotten]
+    never = {"workflow_id": "nobody", "run_id": "r", **row}
+    witnesses = log.check((*told, never)).of("I6").witnesses
+    assert [one.workflow_id for one in witnesses if "in no history" in one.sentence] == ["nobody"]
 
 
 def test_every_rule_has_a_log_that_it_must_reject() -> None:
