@@ -182,6 +182,10 @@ class Namespace:
         """Wait until an owner has taken so many partitions."""
         self.until(lambda: self.said(process).count(": leading with claim") >= partitions, "an owner that leads", seconds)
 
+    def until_led(self, seconds: float = 60) -> None:
+        """Wait until each partition has an owner that answers."""
+        self.until(lambda: self.typed("partition", "list").returncode == 0, "an owner of every partition", seconds)
+
     def until_retired(self, zombie: Process, seconds: float = 120) -> None:
         """Wait until an owner has noticed that somebody else leads."""
         given_up = ("given up", "took the partition")

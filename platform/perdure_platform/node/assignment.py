@@ -17,6 +17,7 @@ from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamag
 from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
 from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
+from perdure_platform.node.claim_backoff import ClaimBackoff
 from perdure_platform.node.meter import PartitionMeter
 from perdure_platform.node.topics import NamespaceNotFound, TaskTopics, TopicsUnsafe
 from perdure_platform.partition.apply import Applier
@@ -85,16 +86,15 @@ class Surroundings:
 class AssignedPartition:
     """Takes its partition's records each turn and goes from step to step."""
 
-    def __init__(self, topics: Topics, around: Surroundings) -> None:
+    def __init__(self, topics: Topics, around: Surroundings, backoff: ClaimBackoff) -> None:
         self.topics = topics
         self._around = around
+        self._backoff = backoff
         self._history = history_topic(topics.namespace)
         self._commands = commands_topic(topics.namespace)
         self.stage = Stage.WAITING
         self.may_claim = True
         """Set by the node: False while nobody can say whether this process is to lead. A claim in force stays so until the log says."""
-        self._wait_until_ms = 0.0
-        self._claims_in_a_row = 0
         self._leading_since_ms = 0.0
         self._store: Store | None = None
         self._runs: Runs | None = None
@@ -146,7 +146,7 @@ class AssignedPartition:
             case Stage.LEADING if self.owner is not None:
                 return self.owner.wait_ms()
             case Stage.WAITING if self.may_claim:
-                return int(max(0.0, min(self._wait_until_ms - self._around.monotonic_ms(), 1000)))
+                return int(min(self._backoff.wait_ms(), 1000))
             case Stage.SEARCHING:
                 return 2
             case Stage.REBUILDING if self._end_request is not None:
@@ -248,7 +248,7 @@ class AssignedPartition:
     def _step(self, history: Sequence[Record], commands: Sequence[Record]) -> None:
         match self.stage:
             case Stage.WAITING:
-                if self.may_claim and self._around.monotonic_ms() >= self._wait_until_ms:
+                if self.may_claim and not self._backoff.wait_ms():
                     self._open(self._search.next_candidate() if self._search is not None else 0)
             case Stage.SEARCHING:
                 self._search_start(history)
@@ -431,14 +431,9 @@ class AssignedPartition:
             self._retire()
 
     def _retire(self) -> None:
-        """Drop memory, keep the store, and start over after a growing, jittered while. Who has led for long begins with the shortest."""
-        limits = self._around.limits
-        if self.owner is not None and self._around.monotonic_ms() - self._leading_since_ms >= limits.claim_backoff_max_ms:
-            self._claims_in_a_row = 0
+        """Drop memory, keep the store, and start over after a growing, jittered while."""
+        self._backoff.lost(self._around.monotonic_ms() - self._leading_since_ms if self.owner is not None else 0.0)
         self._drop()
-        backoff_ms = min(limits.claim_backoff_first_ms * 2**self._claims_in_a_row, limits.claim_backoff_max_ms)
-        self._claims_in_a_row = min(self._claims_in_a_row + 1, 16)
-        self._wait_until_ms = self._around.monotonic_ms() + backoff_ms * (0.5 + self._around.jitter() / 2)
         self.stage = Stage.WAITING
 
     def _set_store_aside(self, why: str) -> None:

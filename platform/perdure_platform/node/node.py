@@ -11,6 +11,7 @@ from perdure._log.errors import LogUnauthorized, LogUnavailable, OffsetOutOfRang
 from perdure._log.port import Consumer, Membership, Record, TopicPartition
 from perdure._log.progress import ProgressWatch
 from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
+from perdure_platform.node.claim_backoff import ClaimBackoff
 from perdure_platform.node.topics import partition_topics
 from perdure_platform.store.port import StoreUnavailable
 from perdure_schemas.topics import commands_topic, history_topic
@@ -34,6 +35,7 @@ class Node:
         self._commands = commands_topic(namespace)
         self._assigned: dict[int, AssignedPartition] = {}
         self._leaving: dict[int, tuple[AssignedPartition, float]] = {}
+        self._backoffs: dict[int, ClaimBackoff] = {}
         self._paused: set[TopicPartition] = set()
         self._reassign = False
         self._is_told_who_leads = True
@@ -96,10 +98,17 @@ class Node:
         self._hear_who_leads(True, "who leads what is known again")
         for partition in sorted(wanted - self._assigned.keys() - self._leaving.keys()):
             topics = partition_topics(self._namespace, partition, self._described)
-            self._assigned[partition] = AssignedPartition(topics, self._around)
+            self._assigned[partition] = AssignedPartition(topics, self._around, self._backoff(partition))
             self._reassign = True
         for partition in self._assigned.keys() - wanted:
             self._give_up(partition, self._around.monotonic_ms() + self._around.limits.handover_ms)
+
+    def _backoff(self, partition: int) -> ClaimBackoff:
+        around, limits = self._around, self._around.limits
+        if partition not in self._backoffs:
+            first_ms, max_ms = limits.claim_backoff_first_ms, limits.claim_backoff_max_ms
+            self._backoffs[partition] = ClaimBackoff(first_ms, max_ms, around.monotonic_ms, around.jitter)
+        return self._backoffs[partition]
 
     def _hear_who_leads(self, is_told: bool, message: str) -> None:
         if is_told == self._is_told_who_leads:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kit.slow_medium import Fate
-from kit.world import FIRST, NAMESPACE, SECOND, STEP_MS, Process, World, history_of, open_account, plain
+from kit.world import FIRST, LIMITS, NAMESPACE, SECOND, STEP_MS, Process, World, history_of, open_account, plain
 from perdure._log.errors import LogUnavailable
 from perdure._log.memory.medium import Append
 from perdure._log.port import Record
@@ -99,14 +100,41 @@ def test_an_owner_whose_records_are_refused_claims_again_less_and_less_often() -
     deposit(world, 0)
     minute = 60_000 // STEP_MS
     steps(world, minute)
-    records = [codec.decode_history(record.value) for record in world.medium.read(*history_of(0), before, 10_000)]
-    claims = sum(isinstance(record, Claim) for record in records)
+    claims = claims_from(world, before)
     assert claims > 2
     # Its back-off ends at a second; half of that is jitter, and what it leads in between takes a few steps.
     assert claims < 2 * 60_000 // world.limits.claim_backoff_max_ms, f"{claims} claims in a minute"
     world.medium.fate = lambda append: Fate.LANDS
     world.run_until_done()
     world.check()
+
+
+def test_rivals_under_a_membership_that_flaps_claim_less_and_less_often() -> None:
+    world = World(partitions=1, said={0: {FIRST, SECOND}}, limits=replace(LIMITS, claim_backoff_max_ms=10_000))
+    world.ask("account-0", open_account())
+    world.start()
+    world.start(name=SECOND)
+    assert world.said is not None
+    half_a_minute = []
+    for _ in range(4):
+        _, before = world.medium.bounds(*history_of(0))
+        for _ in range(15):
+            world.said[0] = {FIRST, SECOND}
+            steps(world, 1_000 // STEP_MS)
+            world.said[0] = set()
+            steps(world, 1_000 // STEP_MS)
+        half_a_minute.append(claims_from(world, before))
+    # Who has led and left in peace claims each time that it is told to lead, fifteen times; a rival in turn, each five seconds at most.
+    assert 0 < half_a_minute[-1] <= 15 + 30 // 5, half_a_minute
+    world.said[0] = {FIRST}
+    deposit(world, 0)
+    world.run_until_done()
+    world.check()
+
+
+def claims_from(world: World, offset: int) -> int:
+    records = [codec.decode_history(record.value) for record in world.medium.read(*history_of(0), offset, 10_000)]
+    return sum(isinstance(record, Claim) for record in records)
 
 
 def is_commit(append: Append) -> bool:
