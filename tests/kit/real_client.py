@@ -61,7 +61,16 @@ class Asking:
         """Ask an account. P1: it knows of every deposit that was acknowledged to anybody before, and of none that is not in the log."""
         floor = self.world.told_deposits[account]
         handle = self.client.get_workflow_handle(account)
-        told: int = await self._read(lambda: handle.query("deposits_seen", result_type=int, rpc_timeout=CALL_TIMEOUT))
+        told: int | None = None
+        while told is None:
+            is_open = account in self.world.promises.open
+            try:
+                told = await self._read(lambda: handle.query("deposits_seen", result_type=int, rpc_timeout=CALL_TIMEOUT))
+            except RPCError as error:
+                if is_open or error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                self.world.promises.seen["asked before it was open"] += 1
+                await asyncio.sleep(0.1)
         assert floor <= told <= self.world.promises.accounts[account].deposits, f"{account} knows of {told} deposits; {floor} were told"
         return told
 

@@ -67,7 +67,8 @@ LEAP_MS_MAX = 200
 """Where everybody sleeps, time leaps to when the first wakes, but not further than this."""
 
 REST_MS = 500
-"""For so long nothing must be left to do before all is done."""
+REST_STEPS = 8
+"""For so long, and so many turns of all, nothing must be left to do before all is done: time can leap further than an owner sleeps."""
 
 SESSION_MS = 2_000
 CLIENT_PATIENCE_MS = 1_000
@@ -409,14 +410,13 @@ class World:
 
     def run_until_done(self, steps_max: int = 3_000) -> None:
         """Run until every request is answered, every workflow that ends by itself has ended, and positions have settled."""
-        done_since_ms: int | None = None
+        done_since_ms, rested = 0, 0
         for _ in range(steps_max):
             self.go_on()
-            if not self.is_done():
-                done_since_ms = None
-            elif done_since_ms is None:
+            rested = rested + 1 if self.is_done() else 0
+            if rested == 1:
                 done_since_ms = self.clock.ms
-            elif self.clock.ms - done_since_ms > REST_MS:
+            if rested > REST_STEPS and self.clock.ms - done_since_ms > REST_MS:
                 self._is_quiet = True
                 return
         raise AssertionError(f"not done after {steps_max} steps: {self.what_is_open()}")

@@ -58,6 +58,10 @@ def test_a_commit_that_is_lost_is_made_again_although_no_further_task_comes() ->
     assert REAL_FAILURES["commit_lost"]("charges", WORKER, 1) == "group_consumer.commit"
 
 
+def test_an_owner_writes_its_last_position_although_somebody_stands_still_at_the_end() -> None:
+    assert REAL_FAILURES["short_stall"]("signals", WORKER, 55) == "consumer.poll"
+
+
 def test_schedules_keep_every_promise() -> None:
     outcome = run_seeds(SMOKE_SEEDS, LONG, is_real=True)
     assert not outcome.failures
