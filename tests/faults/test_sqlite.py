@@ -1,15 +1,16 @@
-"""The embedded log: locked, stopped inside, torn, older (rows Q1 Q3 Q4), and everything killed."""
+"""The embedded log: locked, stopped inside, torn, older, compacted (rows Q1 Q3 Q4), and everything killed."""
 
 import random
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from contextlib import closing
 
 import pytest
 
-from kit import surgery
+from kit import raw, surgery
 from kit.namespace import Namespace, Namespaces, kill
 from kit.row import Row
 
@@ -22,10 +23,19 @@ def file_bank(namespaces: Namespaces) -> Namespace:
     return namespaces(log="sqlite")
 
 
-def gone(bank: Namespace, transfers: int = 60) -> None:
+CHECKPOINTS = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+while True:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    time.sleep(0.01)
+"""
+
+
+def gone(bank: Namespace, transfers: int = 60, first: int = 0) -> None:
     """Some transfers, and then nobody has the file open."""
     owner, worker = bank.owner(), bank.worker()
-    load = bank.load(transfers, 20)
+    load = bank.load(transfers, 20, first=first)
     bank.until(lambda: load.poll() is not None, "the load's end")
     time.sleep(2)
     for process in (worker, owner):
@@ -149,3 +159,49 @@ def test_an_old_copy_of_the_file_is_refused_by_the_stores_that_saw_more(file_ban
     said = file_bank.said(owner)
     assert "ahead of the log" in said, said
     assert "leading with claim" not in said, said
+
+
+def test_no_offset_comes_back_after_a_file_was_trimmed_to_its_last_records_and_compacted(file_bank: Namespace, row: Row) -> None:
+    row.injects("Q4", "every settled record of commands deleted, VACUUM, everybody started anew; twice")
+    transfers = 40
+    for turn in range(2):
+        gone(file_bank, transfers, first=turn * transfers)
+        ends = {topic: raw.ends(file_bank, topic) for topic in ("commands", "history", "replies")}
+        for partition, end in enumerate(ends["commands"]):
+            raw.delete_records(file_bank, "commands", partition, end)
+        for topic in ("commands", "history", "replies"):
+            assert raw.ends(file_bank, topic) == ends[topic], f"deleting moved the end of {topic}"
+        with closing(sqlite3.connect(file_bank.directory / "perdure.db", isolation_level=None)) as connection:
+            connection.execute("VACUUM")
+        row.injected()
+        assert all(not raw.read(file_bank, "commands", partition) for partition in range(4))
+        for topic, before in ends.items():
+            assert raw.ends(file_bank, topic) == before, f"compacting moved the end of {topic}"
+    owner, load = file_bank.owner(), file_bank.load(transfers, 20, first=2 * transfers)
+    file_bank.worker()
+    file_bank.finish(load, 3 * transfers)
+    assert owner.poll() is None
+    for partition, kept in enumerate(ends["commands"]):
+        assert all(record.offset >= kept for record in raw.read(file_bank, "commands", partition)), "an offset came back"
+
+
+def test_processes_that_checkpoint_and_compact_a_file_at_once_cost_time_alone(file_bank: Namespace, row: Row) -> None:
+    row.injects("Q4", "two processes truncate the write-ahead log without end, a third compacts the file ten times, under load and trims")
+    transfers = 300
+    owner, worker = file_bank.owner(retention="4s"), file_bank.worker()
+    load = file_bank.load(transfers, 10, per_second=15)
+    file_bank.until_done(10)
+    others = [file_bank.run([sys.executable, "-c", CHECKPOINTS, "perdure.db"], "checkpoints") for _ in range(2)]
+    with row.fault(file_bank), closing(sqlite3.connect(file_bank.directory / "perdure.db", isolation_level=None, timeout=60)) as connection:
+        for _ in range(10):
+            connection.execute("VACUUM")
+            row.injected()
+            time.sleep(1)
+    assert all(other.poll() is None for other in others), file_bank.outputs()
+    for other in others:
+        kill(other)
+    assert row.during > 0
+    assert all(file_bank.starts()), "nothing was trimmed meanwhile"
+    file_bank.finish(load, transfers, 240)
+    assert owner.poll() is None
+    assert worker.poll() is None
