@@ -30,6 +30,8 @@ MINUTES ?= 30
 SEEDS ?= 20000
 EVENTS ?=
 PYTEST := $(BIN)/python -m pytest $(if $(SEED),--randomly-seed=$(SEED))
+# Two at a time; who is done takes over what is left.
+PARALLEL := --numprocesses=2 --dist=worksteal
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,14 +54,16 @@ demo: install
 	@PYTHONPATH=$(CURDIR)/sdk/examples $(BIN)/python -m transfer.demo --log $(LOG)
 
 unit: install
-	$(PYTEST) -m "not kafka"
+	@rm -f .cache/faults.jsonl
+	$(PYTEST) $(PARALLEL) -m "not kafka"
 
 test: install
-	$(PYTEST) -m "not row or sharp" --durations=20 --durations-min=5
+	@rm -f .cache/faults.jsonl
+	$(PYTEST) $(PARALLEL) -m "not row or sharp" --durations=20 --durations-min=5
 
 faults: install
 	@rm -f .cache/faults.jsonl
-	$(PYTEST) tests/faults $(if $(ROW),-k "$(ROW)")
+	$(PYTEST) $(PARALLEL) tests/faults $(if $(ROW),-k "$(ROW)")
 
 soak: install
 	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m kit.soak --minutes $(MINUTES) --log $(if $(filter-out file,$(origin LOG)),$(LOG),kafka) \

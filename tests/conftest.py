@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,16 @@ def pytest_configure(config: pytest.Config) -> None:
         patch = pytest.MonkeyPatch()
         MUTANTS[name](patch)
         config.add_cleanup(patch.undo)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The rows of the fault matrix that were run. Here, because the process that prints them may collect no test."""
+    from kit.row import table  # what it imports must not be there before a mutant is
+
+    if rows := table():
+        terminalreporter.section("rows of the fault matrix")
+        for line in rows:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from kit.broker import Broker
 from kit.namespace import Namespace, Namespaces
 from kit.proxy import Proxy
-from kit.row import Row, table, timed
+from kit.row import Row, timed
 
 DOORS = 4
 
@@ -85,9 +85,3 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.when == "call":
         item.passed = report.passed  # type: ignore[attr-defined]
     return report
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    terminalreporter.section("rows of the fault matrix")
-    for line in table():
-        terminalreporter.write_line(line)

@@ -60,11 +60,10 @@ class Row:
 
 
 def table() -> list[str]:
-    """The report as lines of text."""
+    """The report as lines of text; none without rows."""
     rows = [json.loads(line) for line in REPORT.read_text(encoding="utf-8").splitlines()] if REPORT.exists() else []
     head = f"{'row':12} {'verdict':8} {'injected':>8} {'ok':>6} {'unknown':>7} {'during':>6} {'seconds':>7}  injection"
-    return [
-        head,
+    return [head] * bool(rows) + [
         *(
             f"{row['names']:12} {row['verdict']:8} {row['injections']:8} {row['ok']:6} {row['unknown']:7} {row['during']:6} "
             f"{row['seconds']:7.1f}  {row['injection']} {row['figures'] or ''}"
