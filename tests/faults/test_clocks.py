@@ -36,6 +36,35 @@ def test_an_owner_whose_clock_leaps_fires_no_timer_early_and_goes_on(namespaces:
     assert owner.poll() is None
 
 
+def test_a_broker_whose_clock_leaps_fires_no_timer_early_and_freezes_none(tmp_path: Path, row: Row) -> None:
+    row.injects("T1", "the wall clock of the broker leaps by seconds and an hour, back and forth, and owners are killed once it is right")
+    items, clock = 150, WrongClock(tmp_path / "clock")
+    broker = Broker(environment=clock.environment).start()
+    timers = Namespace(broker.bootstrap, "timers", tmp_path / "timers", "timers")
+    try:
+        timers.directory.mkdir()
+        timers.session_ms = 3_000
+        owner, load = timers.create(2).owner(), timers.load(items, 10)
+        timers.until_done(5)
+        for offset_ms in (20_000, 0, -HOUR_MS, 0, 25_000, -25_000, 0):
+            clock.set(offset_ms)
+            row.injected()
+            before = timers.done()
+            timers.until_done(min(before + 15, items), 60)
+            if not offset_ms:
+                kill(owner)
+                owner = timers.owner()
+                timers.until_leading(owner, 2)
+        timers.finish(load, items)
+        clock.set(HOUR_MS)  # in the time of the partitions, no request made by a right clock is alive any more
+        signal_ = ("workflow", "signal", "timers-0", "nothing")
+        timers.until(lambda: "does the clock of this machine agree with the log's?" in timers.typed(*signal_).stderr, "a reason")
+        assert owner.poll() is None
+    finally:
+        timers.stop()
+        broker.close()
+
+
 @pytest.mark.parametrize("offset_ms", [HOUR_MS, -HOUR_MS])
 def test_an_owner_with_a_wrong_clock_does_not_lead_and_one_with_a_right_clock_does(
     namespaces: Namespaces, row: Row, offset_ms: int

@@ -25,7 +25,6 @@ class TimeAndOrder(Rule):
         self._times: dict[int, int] = defaultdict(int)
         self._applied: dict[int, dict[str, int]] = defaultdict(dict)
         self._last_message: _Last = {}
-        self._messages: set[tuple[str, int]] = set()
         operations = self.context.options.operations or ()
         self._numbered = {(one.workflow_id, one.signal, repr(one.input)): one for one in operations if one.sender and one.signal}
         self._last_number: _Last = {}
