@@ -99,7 +99,7 @@ def table(results: dict[str, dict[str, float]], say: Callable[[str], None] = pri
 def log_of(kind: str) -> Iterator[str]:
     """The address of a fresh log."""
     if kind == "kafka":
-        with running_broker() as bootstrap:
+        with running_broker(is_for_long=True) as bootstrap:
             yield f"kafka://{bootstrap}"
     else:
         with tempfile.TemporaryDirectory(prefix="perdure-bench-") as directory:

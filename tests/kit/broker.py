@@ -79,7 +79,9 @@ class BrokerFailed(Exception):
 class Broker:
     """One broker process. Its port and its data stay the same over `stop`, `kill` and `restart`; `close` deletes the data."""
 
-    def __init__(self, settings: dict[str, str] | None = None, doors: int = 0, environment: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self, settings: dict[str, str] | None = None, doors: int = 0, environment: Mapping[str, str] = {}, *, is_for_long: bool = False
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="perdure-broker-"))
         self.port, self.controller_port, *ports = free_ports(2 + 2 * doors)
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -88,6 +90,8 @@ class Broker:
         self.settings = dict(settings or {})
         """Of the server, beside or instead of ours; read at the first start."""
         self.environment = {**os.environ, **environment}
+        self.is_for_long = is_for_long
+        """Whether what Java's second compiler costs is worth it. A test ends before: without it a broker needs half the CPU time."""
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 
@@ -189,6 +193,7 @@ class Broker:
                 "the broker needs a JDK (17 or newer): no `java` was found. Or name a running one: PERDURE_TEST_KAFKA=host:port"
             )
         options = ["-Xmx768m", "-Xss512k", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true"]
+        options += [] if self.is_for_long else ["-XX:TieredStopAtLevel=1"]
         return [java, *options, f"-Dlog4j2.configurationFile={self.directory / 'log4j2.xml'}", "-cp", f"{jars}/*"]
 
     def _wait_until_started(self, output_start: int) -> None:
@@ -249,13 +254,13 @@ def server_jars() -> Path:
 
 
 @contextmanager
-def running_broker() -> Iterator[str]:
+def running_broker(*, is_for_long: bool = False) -> Iterator[str]:
     """HOST:PORT of the broker that PERDURE_TEST_KAFKA names, or of one that runs as long as this does."""
     given = os.environ.get("PERDURE_TEST_KAFKA")
     if given:
         yield given
         return
-    broker = Broker()
+    broker = Broker(is_for_long=is_for_long)
     try:
         yield broker.start().bootstrap
     finally:
@@ -279,7 +284,7 @@ def main() -> int:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    with running_broker() as bootstrap:
+    with running_broker(is_for_long=True) as bootstrap:
         print(bootstrap, flush=True)
         while not told.wait(0.5):
             pass

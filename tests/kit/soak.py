@@ -293,7 +293,8 @@ def main() -> int:
     arguments = parser.parse_args()
     say(f"seed {arguments.seed}")
     directory = Path(tempfile.mkdtemp(prefix="perdure-soak-"))
-    broker = Broker({"log.retention.check.interval.ms": "10000"}, doors=4).start() if arguments.log == "kafka" else None
+    settings = {"log.retention.check.interval.ms": "10000"}
+    broker = Broker(settings, doors=4, is_for_long=True).start() if arguments.log == "kafka" else None
     namespace = Namespace(broker.bootstrap if broker else "", "soak", directory, "mixed")
     began, verdict, failure = time.monotonic(), "failed", ""
     soak: Soak | None = None
