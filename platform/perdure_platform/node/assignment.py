@@ -238,6 +238,8 @@ class AssignedPartition:
         position = 0 if self._rebuild is None else self._rebuild.next_offset
         if position:
             self._set_store_aside(f"it is at offset {position}, and the log begins at {start} now")
+            if self.stage is Stage.STOPPED:
+                return
         self._drop()
         self._search = StartSearch(start)
         self._end_request = self._around.log.request_end_offsets([(self._history, self.topics.partition)])
@@ -432,8 +434,8 @@ class AssignedPartition:
 
     def _retire(self) -> None:
         """Drop memory, keep the store, and start over after a growing, jittered while."""
-        self._backoff.lost(self._around.monotonic_ms() - self._leading_since_ms if self.owner is not None else 0.0)
         self._drop()
+        self._backoff.lost()
         self.stage = Stage.WAITING
 
     def _set_store_aside(self, why: str) -> None:
@@ -465,6 +467,7 @@ class AssignedPartition:
             self._meter.close()
             self._meter = None
         if self.owner is not None:
+            self._backoff.led(self._around.monotonic_ms() - self._leading_since_ms)
             self.owner.close()
         elif self._runs is not None:
             self._runs.close()

@@ -23,10 +23,13 @@ class ClaimBackoff:
         """How long to wait from now on, in milliseconds; 0.0 if one may claim."""
         return max(0.0, self._until_ms - self._monotonic_ms())
 
-    def lost(self, led_ms: float) -> None:
-        """A claim was lost after it was led for so long, in milliseconds; 0.0 if it could not be made."""
+    def led(self, led_ms: float) -> None:
+        """Leading has ended after so many milliseconds, in whatever way."""
         if led_ms >= self._max_ms:
             self._losses = 0
+
+    def lost(self) -> None:
+        """A claim was lost, or could not be made."""
         wait_ms = min(self._first_ms * 2**self._losses, self._max_ms)
         self._losses = min(self._losses + 1, 16)
         self._until_ms = self._monotonic_ms() + wait_ms * (0.5 + self._jitter() / 2)

@@ -15,6 +15,7 @@ from perdure_platform.partition.transition.effects import has_effects
 from perdure_platform.partition.transition.positions import Positions, advance, step_over
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store import keys, tables
+from perdure_platform.store.port import StoreDamaged
 from perdure_platform.store.tables import Batch, Tables
 from perdure_schemas.history import (
     AppliedOffset,
@@ -67,6 +68,7 @@ class Applier:
         """No settled request expires earlier."""
         self._unreleased: deque[int] = deque(offset for offset, _ in store_tables.unreleased())
         self._began_at = store_tables.began_at()
+        self._half_checkpoint = store_tables.half_checkpoint()
         self.last_droppable_offset = self.positions.next_offset
         """Of the newest record that trimming may drop some day: a commit record, or a closed run carried. Of those from before this
         process nothing is known."""
@@ -77,7 +79,9 @@ class Applier:
         return self.positions.start < self._began_at
 
     def begin(self, offset: int, checkpoint: Checkpoint) -> None:
-        """Begin in an empty store with `checkpoint`, which stands at `offset` of a trimmed log."""
+        """Begin in an empty store with `checkpoint`, which stands at `offset` of a trimmed log. Raises StoreDamaged if it is not empty."""
+        if self._tables.store.get(keys.POSITIONS) is not None:
+            raise StoreDamaged(f"a fold cannot begin at offset {offset} of the log in a store that is at {self.positions.next_offset}")
         live = LiveState(checkpoint.claim_number, checkpoint.claim_id, checkpoint.sequence - 1, checkpoint.live_count - 1)
         self.positions = Positions(next_offset=offset, live=live)
         self._began_at = offset
@@ -166,7 +170,12 @@ class Applier:
             for request in checkpoint.requests:
                 self._remember(request, batch)
         if checkpoint.part == 1:
-            batch[keys.checkpoint(offset)] = tables.encode_checkpoint(self.positions.time_ms, checkpoint.watermark)
+            self._half_checkpoint = offset
+            batch[keys.HALF_CHECKPOINT] = keys.number(offset)
+        if checkpoint.part == checkpoint.parts:  # one of which parts were lost with their owner is no place to begin
+            batch[keys.checkpoint(self._half_checkpoint)] = tables.encode_checkpoint(self.positions.time_ms, checkpoint.watermark)
+            batch[keys.HALF_CHECKPOINT] = None
+            self._half_checkpoint = -1
         if checkpoint.start > 0:
             for old in self._tables.checkpoints():
                 if old.offset < checkpoint.start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from perdure._log.port import Record
 from perdure_platform.partition.tokens import Tokens
 from perdure_platform.partition.transition.draft import Arrived
+from perdure_platform.partition.transition.sizes import text_bytes
 from perdure_schemas.codec import decode_command
 from perdure_schemas.commands import Command, DescribePartition, ListWorkflows
 from perdure_schemas.dead_letters import DeadLetter
@@ -26,6 +27,10 @@ CLOCK_SLACK_MS = 60_000
 
 NAME_LENGTH_MAX = 64 * 1024
 """Characters. Names that are too long for us (1,000 bytes) but not for a record are refused by their handlers, with an answer."""
+
+NAMES_REPEATED = 4
+"""So often at most a record of history has a command's names once more: in what is remembered of its request and in the answer, each time
+beside a message that quotes them. Of what this comes to, no more is taken into one record than fits."""
 
 _NAMES = ("run_id", "first_execution_run_id", "workflow_type", "task_queue", "name", "query_type", "nonce")
 """Fields of commands that answers and records repeat."""
@@ -51,7 +56,8 @@ def decode(record: Record, partition_count: int, now_ms: int, tokens: Tokens) ->
                 f"and this build reads {FORMAT_LEVEL}: run a newer build"
             )
         return dead_letter(record, "unknown_format", f"format level {command.format_level} is above {FORMAT_LEVEL}", now_ms)
-    if (long := _long_name(command)) is not None:
+    names = _names(command)
+    if (long := next(((name, len(value)) for name, value in names if len(value) > NAME_LENGTH_MAX), None)) is not None:
         return dead_letter(record, "oversized", f"its {long[0]} has {long[1]} characters; at most {NAME_LENGTH_MAX} are allowed", now_ms)
     if not isinstance(command.body, _OF_THE_PARTITION):
         try:
@@ -67,7 +73,8 @@ def decode(record: Record, partition_count: int, now_ms: int, tokens: Tokens) ->
     objection = tokens.objection(record, command)
     if objection and (command.origin is not None or command.request is None):
         return dead_letter(record, "forged", objection, now_ms)
-    return Arrived(record.offset, command, trace_parent(record), len(record.value), objection)
+    size_bytes = len(record.value) + NAMES_REPEATED * text_bytes(command.workflow_id, *(value for _, value in names))
+    return Arrived(record.offset, command, trace_parent(record), size_bytes, objection)
 
 
 def dead_letter(record: Record, reason: str, message: str, now_ms: int) -> DeadLetter:
@@ -78,13 +85,13 @@ def dead_letter(record: Record, reason: str, message: str, now_ms: int) -> DeadL
     return DeadLetter(record.topic, record.partition, record.offset, reason, message, key, value, now_ms)
 
 
-def _long_name(command: Command) -> tuple[str, int] | None:
-    """The first name in the command that is longer than an answer or a record could repeat, and its length."""
+def _names(command: Command) -> list[tuple[str, str]]:
+    """The names in a command that answers and records repeat."""
     names = [(name, getattr(command.body, name, "")) for name in _NAMES]
     if (request := command.request) is not None:
         names.append(("request id", request.request_id))
         names.append(("client id", request.reply_to.client_id if request.reply_to is not None else ""))
-    return next(((name, len(value)) for name, value in names if len(value) > NAME_LENGTH_MAX), None)
+    return names
 
 
 def trace_parent(record: Record) -> str:

@@ -64,7 +64,7 @@ class Lanes:
         self._commands = log.producer(Delivery.ORDERED)
         self._others = log.producer(Delivery.PIPELINED)
         self._waiting: tuple[deque[_Queued], deque[_Queued], deque[_Queued]] = (deque(), deque(), deque())
-        self._refused: list[tuple[object, LogError]] = []
+        self._refused: list[tuple[TopicPartition, object, LogError]] = []
         self.on_history_failed: list[Callable[[TopicPartition | None, Exception], None]] = []
         self.on_commands_failed: list[Callable[[Exception], None]] = []
 
@@ -102,11 +102,11 @@ class Lanes:
     def turn(self) -> None:
         """Hand out what was acknowledged or failed."""
         refused, self._refused = self._refused, []
-        for token, error in refused:
+        for place, token, error in refused:
             if isinstance(token, EffectToken):
                 token.owner.failed(token.offset, token.index, error)
             else:
-                self._tell_history_failed(None, error)
+                self._tell_history_failed(place, error)
         _, failures = self._history.poll()
         for failure in failures:
             if not isinstance(failure.error, RecordTooLarge):
@@ -188,7 +188,7 @@ class Lanes:
                 return
             except RecordTooLarge as error:  # limits are checked where records are decided, so this is a defect; it ends nobody
                 _logger.error("a record for %s[%d] was not appended: %s", topic, partition, error)
-                self._refused.append((token, error))
+                self._refused.append(((topic, partition), token, error))
             waiting.popleft()
 
     @staticmethod

@@ -14,6 +14,7 @@ from perdure_platform.partition.confirm import decode_record
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.fold import fold_transition
 from perdure_platform.partition.transition.state import RunState
+from perdure_platform.store import keys
 from perdure_platform.store.tables import Tables
 from perdure_schemas.errors import LogCorrupt, PerdureError
 from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, PositionRecord, RunName, Strike, Transition
@@ -104,7 +105,10 @@ class Rebuild:
                         judged = []
                         continue
                     case Checkpoint():
-                        self._check_start(history, record.offset)
+                        if self._applier.is_partial:
+                            self._applier.apply(judged)
+                            done, judged = done + judged, []
+                            self._check_start(history, record.offset)
                     case PositionRecord() | Strike():
                         pass
             judged.append(one)
@@ -145,12 +149,18 @@ class Rebuild:
         return tuple((run, run) for run in found)
 
     def _check_start(self, checkpoint: Checkpoint, offset: int) -> None:
-        """Where a checkpoint names the log's start, every run from before it must have been carried (R5)."""
-        if self._applier.is_partial and checkpoint.start >= self._begin_at and self._skipped:
+        """Where a checkpoint names the log's start, that one must be whole, and every run from before it must have been carried (R5)."""
+        if checkpoint.start < self._begin_at:
+            return
+        named = f"the checkpoint at offset {offset} says that the log may begin at {checkpoint.start}, but"
+        if self._tables.store.get(keys.checkpoint(self._tables.began_at())) is None:
+            raise NotAStart(
+                f"{named} parts of the one at {self._begin_at} are missing, and with them settled requests: this is no place to begin"
+            )
+        if self._skipped:
             name = min(self._skipped, key=str)
             raise NotAStart(
-                f"the checkpoint at offset {offset} says that the log may begin at {checkpoint.start}, but workflow {name.workflow_id!r}, "
-                f"run {name.run_id}, which began before, was not carried: this is no place to begin"
+                f"{named} workflow {name.workflow_id!r}, run {name.run_id}, which began before, was not carried: this is no place to begin"
             )
 
     def _fold(self, transition: Transition, time_ms: int) -> RunChange | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from perdure._log.errors import LogError
 from perdure._log.port import Log
@@ -20,7 +21,7 @@ from perdure_platform.partition.append import Appender
 from perdure_platform.partition.apply import Applier
 from perdure_platform.partition.rebuild import Topics
 from perdure_platform.partition.runs import Runs
-from perdure_platform.partition.transition.sizes import payload_bytes
+from perdure_platform.partition.transition.sizes import payload_bytes, settled_bytes
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store import keys
 from perdure_platform.store.tables import StoredCheckpoint, StoredTransition, Tables
@@ -29,6 +30,8 @@ from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.topics import commands_topic, history_topic
 
 logger = logging.getLogger("perdure.owner")
+
+T = TypeVar("T")
 
 SETTLE_MAX_MS = 5_000
 """A partition that does not settle for so long takes commands again; trimming waits for another time."""
@@ -45,7 +48,6 @@ IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024
 FORGET_RUNS_MAX = 500
 RUNS_AT_ONCE = 200
 """Runs that are looked at in one turn; each is folded from its records, and the turn must end long before the session does."""
-_REQUEST_BYTES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +167,9 @@ class Trimmer:
                 self._appender.forget(forgotten, released, now_ms)
                 yield
             for run in _in_order(kept):
-                self._appender.carry(run, _in_parts(self._tables.transitions(run.workflow_id, run.run_id)), released, now_ms)
+                self._appender.carry(run, _carried_in_parts(self._tables.transitions(run.workflow_id, run.run_id)), released, now_ms)
                 yield
-        at_once = PART_BYTES // _REQUEST_BYTES
-        parts = [decided.requests[at : at + at_once] for at in range(0, len(decided.requests), at_once)] or [()]
+        parts = _in_parts(decided.requests, settled_bytes)
         names = -1 if start is None else start.offset
         level = max(self._limits.format_level, self._applier.positions.format_level)
         self._appender.checkpoint(decided.watermark, released, decided.marks, decided.applied, now_ms, parts, names, decided.caution, level)
@@ -239,14 +240,22 @@ def _in_order(runs: list[tuple[int, RunState]]) -> list[RunState]:
     return [run for _, run in runs]
 
 
-def _in_parts(stored: Iterable[StoredTransition]) -> list[list[CarriedTransition]]:
-    parts: list[list[CarriedTransition]] = [[]]
-    size_bytes = 0
-    for one in stored:
-        size = payload_bytes(one.transition.inbound) + payload_bytes(one.transition.produced)
-        if parts[-1] and size_bytes + size > PART_BYTES:
+def _carried_in_parts(stored: Iterable[StoredTransition]) -> list[list[CarriedTransition]]:
+    def size_bytes(carried: CarriedTransition) -> int:
+        return payload_bytes(carried.transition.inbound) + payload_bytes(carried.transition.produced)
+
+    return _in_parts((CarriedTransition(one.sequence, one.offset, one.time_ms, one.transition) for one in stored), size_bytes)
+
+
+def _in_parts(every: Iterable[T], size_of: Callable[[T], int]) -> list[list[T]]:
+    """Cut so that each part fits into a record; at least one, and none is empty if there is another."""
+    parts: list[list[T]] = [[]]
+    part_bytes = 0
+    for one in every:
+        size_bytes = size_of(one)
+        if parts[-1] and part_bytes + size_bytes > PART_BYTES:
             parts.append([])
-            size_bytes = 0
-        parts[-1].append(CarriedTransition(one.sequence, one.offset, one.time_ms, one.transition))
-        size_bytes += size
+            part_bytes = 0
+        parts[-1].append(one)
+        part_bytes += size_bytes
     return parts

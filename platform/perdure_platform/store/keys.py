@@ -13,7 +13,8 @@
 | `o` | workflow id, 0, run id | the run is open |
 | `d` | due time, workflow id, 0, run id | the run needs its owner then |
 | `f` | workflow id, 0, run id | the run's code is blocked by a failed activation |
-| `k` | offset | a checkpoint at which the log may begin: its time, and its watermark + 1 |
+| `k` | offset | a checkpoint at which the log may begin, all parts of which are there: its time, and its watermark + 1 |
+| `h` | | the offset of the first part of the newest checkpoint, while others of its parts are missing |
 | `b` | | the offset at which this store's fold began, where the log had been trimmed; not in the digest |
 | `u` | offset | a record whose effects may not all have left: itself, or the `r` key that has it |
 
@@ -33,6 +34,7 @@ DUE = b"d"
 FAILING = b"f"
 UNRELEASED = b"u"
 CHECKPOINTS = b"k"
+HALF_CHECKPOINT = b"h"
 BEGAN = b"b"
 
 _END = b"\x00"

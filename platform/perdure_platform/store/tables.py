@@ -17,7 +17,7 @@ from perdure_schemas.errors import CodecError
 from perdure_schemas.history import Carried, CarriedTransition, CommitRecord, HistoryRecord, SettledRequest, Transition
 from perdure_schemas.replies import RunSummary
 
-LAYOUT = 6
+LAYOUT = 7
 """Raised whenever a row's meaning changes: a store of another layout is set aside and rebuilt."""
 
 T = TypeVar("T")
@@ -154,6 +154,11 @@ class Tables:
         for key, value in self.store.scan(keys.CHECKPOINTS):
             time_ms, watermark = int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big") - 1
             yield StoredCheckpoint(keys.parse_offset(key), time_ms, watermark)
+
+    def half_checkpoint(self) -> int:
+        """Where the first part of a checkpoint stands of which others are missing; -1 if there is none."""
+        value = self.store.get(keys.HALF_CHECKPOINT)
+        return -1 if value is None else int.from_bytes(value, "big")
 
     def began_at(self) -> int:
         """Where this store's fold began."""

@@ -198,12 +198,12 @@ def carried_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 
 def _carry_changed(patch: pytest.MonkeyPatch, change: Callable[[list[StoredTransition]], list[StoredTransition]]) -> None:
-    original = trim._in_parts
+    original = trim._carried_in_parts
 
     def mutant(stored: Iterable[StoredTransition]) -> list[list[CarriedTransition]]:
         return original(change(list(stored)))
 
-    patch.setattr(trim, "_in_parts", mutant)
+    patch.setattr(trim, "_carried_in_parts", mutant)
 
 
 def carried_as_one(patch: pytest.MonkeyPatch) -> None:

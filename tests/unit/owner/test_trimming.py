@@ -99,7 +99,6 @@ def test_an_idle_partition_is_left_alone() -> None:
 @pytest.mark.parametrize("part_bytes", [1, trim.PART_BYTES])
 def test_a_wiped_owner_begins_where_the_log_begins(part_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trim, "PART_BYTES", part_bytes)
-    monkeypatch.setattr(trim, "_REQUEST_BYTES", 1)
     world = busy_world()
     for _ in range(3):
         world.lose_process(0)
@@ -111,6 +110,7 @@ def test_a_wiped_owner_begins_where_the_log_begins(part_bytes: int, monkeypatch:
     if part_bytes == 1:
         parts = [codec.decode_history(record.value) for record in world.medium.deleted[history_of(0)]]
         assert max(part.parts for part in parts if isinstance(part, history.Carried)) > 1
+        assert max(part.parts for part in parts if isinstance(part, history.Checkpoint)) > 1
     world.check()
 
 

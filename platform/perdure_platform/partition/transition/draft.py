@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from perdure._replay.actions import Action
 from perdure._replay.host import Activation
 from perdure_platform.partition.transition import fold
-from perdure_platform.partition.transition.sizes import payload_bytes
+from perdure_platform.partition.transition.sizes import answered_bytes, payload_bytes, settled_bytes
 from perdure_platform.partition.transition.state import RunState
 from perdure_schemas.commands import Command, CommandBody, ReplyAddress, Request
 from perdure_schemas.events import Event, ResultWaiter, WorkflowExecutionStarted
@@ -307,7 +307,8 @@ class Draft:
 
     def size_bytes(self) -> int:
         """Roughly how large the record will be."""
-        return sum([run.size_bytes() for run in self._runs])
+        beside = sum(map(settled_bytes, self._requests)) + sum(map(answered_bytes, self._replies))
+        return beside + sum([run.size_bytes() for run in self._runs])
 
     def already_settled(self, command: Command) -> bool:
         """Whether the command's request has its outcome; if so, the client gets it again."""

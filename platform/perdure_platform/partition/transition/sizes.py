@@ -8,10 +8,14 @@ from typing import Any, get_args
 
 from perdure_schemas.events import Event, MarkerRecorded
 from perdure_schemas.failure import ApplicationFailureInfo, Failure
-from perdure_schemas.replies import ReplyBody, WorkflowClosed
+from perdure_schemas.history import AddressedReply, SettledRequest
+from perdure_schemas.replies import Outcome, Refused, ReplyBody, WorkflowClosed
 
 EVENT_BYTES = 256
 """An allowance for everything of an event that is not payload."""
+
+REQUEST_BYTES = 200
+"""An allowance for everything of a settled request, or of its answer, that is not text."""
 
 FAILURE_BYTES_MAX = 1024 * 1024
 """A failure of an activation or of a query above this is shortened: it is a report, and must fit beside what is reported on."""
@@ -73,6 +77,29 @@ def failure_bytes(failure: Failure | None) -> int:
 def closed_bytes(body: ReplyBody) -> int:
     """Roughly how large the answer is that tells how a run has ended."""
     return failure_bytes(body.failure) + sum(p.size_bytes for p in body.result) if isinstance(body, WorkflowClosed) else 0
+
+
+def settled_bytes(request: SettledRequest) -> int:
+    """Roughly how large a settled request is in a record."""
+    return REQUEST_BYTES + text_bytes(request.workflow_id, request.request_id) + _outcome_bytes(request.outcome)
+
+
+def answered_bytes(reply: AddressedReply) -> int:
+    """The same of a reply that tells what a request came to."""
+    size = REQUEST_BYTES + text_bytes(reply.address.client_id, reply.request_id)
+    return size + (_outcome_bytes(reply.body) if isinstance(reply.body, Outcome) else 0)
+
+
+def text_bytes(*texts: str) -> int:
+    """How large texts are as they are encoded."""
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+
+
+def _outcome_bytes(outcome: Outcome) -> int:
+    if not isinstance(outcome, Refused):
+        return text_bytes(outcome.run_id)
+    texts = text_bytes(outcome.message, outcome.workflow_id, outcome.run_id, outcome.workflow_type)
+    return texts + failure_bytes(outcome.failure)
 
 
 def shortened(failure: Failure) -> Failure:
