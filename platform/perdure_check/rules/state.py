@@ -30,12 +30,16 @@ class StateIsFold(Rule):
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._missing_requests: set[tuple[str, str]] = set()
         self._checkpoints = self._compared = 0
+        self._parts_left: dict[int, list[int]] = {}
         rows = self.context.options.summaries or ()
         self._rows = {(row["workflow_id"], row["run_id"]): row for row in rows}
 
     def entry(self, entry: Entry) -> None:
         """See Rule."""
-        if entry.cause is not None or entry.kind != CHECKPOINT:
+        if entry.cause is not None:
+            return
+        self._begins_whole(entry)
+        if entry.kind != CHECKPOINT:
             return
         if entry.offset == self.context.begins[entry.partition].offset:
             return  # reading began here: there is nothing to compare it with
@@ -51,6 +55,16 @@ class StateIsFold(Rule):
             lost = sorted(name for name in self._missing_requests if known.requests[name] >= now_ms)
             if lost:
                 self.breaks(f"the checkpoint lacks {len(lost)} settled requests, such as {lost[0][1]!r} of workflow {lost[0][0]!r}", entry)
+
+    def _begins_whole(self, entry: Entry) -> None:
+        left = self._parts_left.setdefault(entry.partition, [])
+        if entry.kind == CHECKPOINT and entry.offset == self.context.begins[entry.partition].offset:
+            left.extend(range(2, entry.body["parts"] + 1))
+        elif left:
+            if entry.kind != CHECKPOINT or entry.body["part"] != left[0]:
+                self.breaks(f"the log begins at a checkpoint of which part {left[0]} is missing, and with it settled requests", entry)
+                left.clear()
+            del left[:1]
 
     def _positions(self, entry: Entry) -> None:
         body, known = entry.body, self.context.positions[entry.partition]

@@ -28,7 +28,7 @@ from perdure_platform.partition.confirm import Retired
 from perdure_platform.partition.decode import UnknownFormat
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.owner import PartitionOwner, Parts
-from perdure_platform.partition.rebuild import HistoryGap, NotAStart, Rebuild, Topics
+from perdure_platform.partition.rebuild import GAP_READINGS, HistoryGap, NotAStart, Rebuild, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.start import StartSearch
@@ -43,9 +43,6 @@ logger = logging.getLogger("perdure.owner")
 
 BOUNDS_TIMEOUT_MS = 2_000
 """Twice this is waited in the loop: less than a session."""
-
-GAP_READINGS = 5
-"""A reader that skips may do so again where it is begun anew; after so many, what is missing is missing in the log."""
 
 
 class Stage(Enum):

@@ -32,6 +32,10 @@ class Topics:
     history_topic_id: str
 
 
+GAP_READINGS = 5
+"""A reader that skips may do so again where it is begun anew; what so many readings do not find is not in the log."""
+
+
 class NotAStart(LogCorrupt):
     """A trimmed log may not begin where this fold began; another place may do."""
 
