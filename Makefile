@@ -16,7 +16,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo unit test faults soak sim mutants check fmt bench lock clean
+.PHONY: help install forget-rows demo unit test faults soak sim mutants check fmt bench lock clean
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 install` chooses another.
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
@@ -50,19 +50,20 @@ $(VENV)/.installed: $(VENV)/.dependencies pyproject.toml
 
 install: $(VENV)/.installed
 
+# The report of rows is of one run.
+forget-rows:
+	@rm -f .cache/faults.jsonl
+
 demo: install
 	@PYTHONPATH=$(CURDIR)/sdk/examples $(BIN)/python -m transfer.demo --log $(LOG)
 
-unit: install
-	@rm -f .cache/faults.jsonl
+unit: install forget-rows
 	$(PYTEST) $(PARALLEL) -m "not kafka"
 
-test: install
-	@rm -f .cache/faults.jsonl
+test: install forget-rows
 	$(PYTEST) $(PARALLEL) -m "not row or sharp" --durations=20 --durations-min=5
 
-faults: install
-	@rm -f .cache/faults.jsonl
+faults: install forget-rows
 	$(PYTEST) $(PARALLEL) tests/faults $(if $(ROW),-k "$(ROW)")
 
 soak: install

@@ -28,7 +28,7 @@ from perdure_platform.partition.confirm import Retired
 from perdure_platform.partition.decode import UnknownFormat
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.owner import PartitionOwner, Parts
-from perdure_platform.partition.rebuild import GAP_READINGS, HistoryGap, NotAStart, Rebuild, Topics
+from perdure_platform.partition.rebuild import GapReadings, HistoryGap, NotAStart, Rebuild, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.start import StartSearch
@@ -104,8 +104,7 @@ class AssignedPartition:
         self._opened_at = 0
         self._search: StartSearch | None = None
         self._commands_missing_at = -1
-        self._history_gap_at = -1
-        self._gaps_in_a_row = 0
+        self._history_gap = GapReadings()
         self._claiming: Claiming | None = None
         self._moved = True
         self._meter: PartitionMeter | None = None
@@ -219,9 +218,7 @@ class AssignedPartition:
 
     def _read_again(self, gap: HistoryGap) -> None:
         """A reader that has skipped is begun anew; what is missing each time is missing in the log."""
-        self._gaps_in_a_row = self._gaps_in_a_row + 1 if gap.expected == self._history_gap_at else 1
-        self._history_gap_at = gap.expected
-        if self._gaps_in_a_row >= GAP_READINGS:
+        if self._history_gap.is_believed(gap.expected):
             self._stop(gap)
             return
         logger.warning("partition %d: %s; reading again", self.topics.partition, gap, extra=self._extra())
@@ -233,10 +230,8 @@ class AssignedPartition:
 
     def _begin_search(self, start: int) -> None:
         position = 0 if self._rebuild is None else self._rebuild.next_offset
-        if position:
-            self._set_store_aside(f"it is at offset {position}, and the log begins at {start} now")
-            if self.stage is Stage.STOPPED:
-                return
+        if position and not self._set_store_aside(f"it is at offset {position}, and the log begins at {start} now"):
+            return
         self._drop()
         self._search = StartSearch(start)
         self._end_request = self._around.log.request_end_offsets([(self._history, self.topics.partition)])
@@ -435,13 +430,14 @@ class AssignedPartition:
         self._backoff.lost()
         self.stage = Stage.WAITING
 
-    def _set_store_aside(self, why: str) -> None:
+    def _set_store_aside(self, why: str) -> bool:
+        """Start over without it; False, and stopped, where it cannot be moved."""
         self._drop()
         try:
             kept = self._around.stores.set_aside(self.topics.partition, why)
         except PerdureError as error:
             self._stop(error)
-            return
+            return False
         logger.warning(
             "partition %d: its store cannot be used (%s); it is kept in %s, and the partition is rebuilt from the log",
             self.topics.partition,
@@ -450,6 +446,7 @@ class AssignedPartition:
             extra=self._extra(),
         )
         self._retire()  # not at once: what is written next may be damaged as well
+        return True
 
     def _stop(self, error: Exception) -> None:
         logger.error(

@@ -26,7 +26,7 @@ from perdure_platform.partition.confirm import Confirmer, Sent
 from perdure_platform.partition.decode import dead_letter, decode, is_origin_new
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.query import Reader
-from perdure_platform.partition.rebuild import GAP_READINGS, HistoryGap, Topics
+from perdure_platform.partition.rebuild import GapReadings, HistoryGap, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.timers import DueRuns
@@ -111,8 +111,7 @@ class PartitionOwner:
         self._appender = Appender(claim, positions.live, self.confirmer, self._send_history)
         self._confirmed_sequence = 0
         self.next_command_offset = positions.watermark + 1
-        self._gap_at = -1
-        self._gap_readings = 0
+        self._gap = GapReadings()
         self.skipped_commands = False
         """Whether offsets were missing among the commands, so that they have to be read again from `next_command_offset`."""
         self._marks = {int(source): (mark.offset, mark.index) for source, mark in positions.marks.items()}
@@ -171,12 +170,9 @@ class PartitionOwner:
         """
         expected = max(self.next_command_offset, self._cautious.queued_to + 1)
         for index, record in enumerate(commands):
-            if record.offset > expected:
-                self._gap_readings = self._gap_readings + 1 if expected == self._gap_at else 1
-                self._gap_at = expected
-                if self._gap_readings < GAP_READINGS:
-                    self.skipped_commands = True
-                    return commands[:index]
+            if record.offset > expected and not self._gap.is_believed(expected):
+                self.skipped_commands = True
+                return commands[:index]
             expected = max(expected, record.offset + 1)
         return commands
 

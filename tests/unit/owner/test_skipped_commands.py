@@ -1,11 +1,9 @@
 """A reader that skips commands, also at the same place again, loses none (A8)."""
 
-from typing import Any
-
 import pytest
 
+from kit.skipping import skips
 from kit.world import World, commands_of, open_account, plain
-from perdure._log.port import Record
 from perdure_platform.partition.rebuild import GAP_READINGS
 from perdure_schemas import codec
 from perdure_schemas.commands import Command, Request, SignalWorkflow
@@ -17,25 +15,13 @@ def test_a_command_that_a_reader_skips_again_and_again_is_taken_in_the_end(times
     world.ask("account-0", open_account())
     process = world.start()
     world.run_until_done()
-    place, skipped = commands_of(0), 0
-    _, missing = world.medium.bounds(*place)
-    consumer: Any = process.node._consumer
-    poll = consumer._inner.poll
-
-    def without(records_max: int, timeout_ms: int) -> list[Record]:
-        nonlocal skipped
-        records: list[Record] = poll(records_max, timeout_ms)
-        if skipped < times and any((one.topic, one.partition, one.offset) == (*place, missing) for one in records):
-            skipped += 1
-            return [one for one in records if (one.topic, one.partition, one.offset) != (*place, missing)]
-        return records
-
-    consumer._inner.poll = without
+    place = commands_of(0)
+    skipped = skips(process, place, world.medium.bounds(*place)[1], times)
     for number in range(5):
         world.medium.append(*place, b"account-0", command(world, number))
     for _ in range(300):
         world.step()
-    assert skipped == times
+    assert len(skipped) == times
     assert world.promises.accounts["account-0"].deposits == 5
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
+from kit.skipping import skips
 from kit.slow_medium import Fate
 from kit.world import FIRST, LIMITS, NAMESPACE, SECOND, STEP_MS, Process, World, history_of, open_account, plain
 from perdure._log.errors import LogUnavailable
 from perdure._log.memory.medium import Append
-from perdure._log.port import Record
 from perdure_platform.node.assignment import Stage
 from perdure_platform.ops.verify import fold_partition
 from perdure_platform.store.digest import digest
@@ -77,7 +76,7 @@ def test_a_reader_that_skips_the_claim_of_its_successor_reads_again_instead_of_s
     claimed = next(
         record.offset for record in world.medium.read(*history_of(0), before, 100) if isinstance(codec.decode_history(record.value), Claim)
     )
-    skips(first, claimed)
+    skips(first, history_of(0), claimed)
     world.said[0] = {FIRST, SECOND}
     world.paused.clear()
     for number in range(1, 5):
@@ -139,22 +138,6 @@ def claims_from(world: World, offset: int) -> int:
 
 def is_commit(append: Append) -> bool:
     return append.topic == history_of(0)[0] and isinstance(codec.decode_history(append.value), CommitRecord)
-
-
-def skips(process: Process, offset: int) -> None:
-    """Let the process's consumer leave out the record of history at `offset` once."""
-    consumer: Any = process.node._consumer
-    poll = consumer._inner.poll
-    skipped: list[int] = []
-
-    def without(records_max: int, timeout_ms: int) -> list[Record]:
-        records: list[Record] = poll(records_max, timeout_ms)
-        if not skipped and any(record.offset == offset and record.topic == history_of(0)[0] for record in records):
-            skipped.append(offset)
-            records = [record for record in records if record.offset != offset or record.topic != history_of(0)[0]]
-        return records
-
-    consumer._inner.poll = without
 
 
 class Untold:

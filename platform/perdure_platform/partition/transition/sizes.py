@@ -92,7 +92,7 @@ def answered_bytes(reply: AddressedReply) -> int:
 
 def text_bytes(*texts: str) -> int:
     """How large texts are as they are encoded."""
-    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    return sum([len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")) for text in texts])
 
 
 def _outcome_bytes(outcome: Outcome) -> int:
