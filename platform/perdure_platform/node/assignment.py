@@ -25,7 +25,7 @@ from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Claiming, Identity
 from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Retired
-from perdure_platform.partition.decode import UnknownFormat
+from perdure_platform.partition.decode import BuildTooOld
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.owner import PartitionOwner, Parts
 from perdure_platform.partition.rebuild import GapReadings, HistoryGap, NotAStart, Rebuild, Topics
@@ -336,9 +336,9 @@ class AssignedPartition:
             return
         needed, read = self._applier.positions.format_level, around.identity.reads_format_level
         if needed > read:
-            raise UnknownFormat(
+            raise BuildTooOld(
                 f"owners of this partition must read format level {needed}, and this build ({around.identity.build}) reads {read}: "
-                "run a newer build. Others go on with the partition"
+                "run a newer build"
             )
         assert self._audit is not None
         if not self._audit.done() or not self.may_claim:

@@ -13,6 +13,7 @@ from perdure._log.progress import ProgressWatch
 from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
 from perdure_platform.node.claim_backoff import ClaimBackoff
 from perdure_platform.node.topics import partition_topics
+from perdure_platform.partition.decode import BuildTooOld
 from perdure_platform.store.port import StoreUnavailable
 from perdure_schemas.topics import commands_topic, history_topic
 
@@ -203,10 +204,10 @@ class Node:
     def failure(self) -> Exception | None:
         """Why this process has to end; while one of its partitions works, it does not (P9).
 
-        Unless what stopped one is no matter of the partition but of this machine: as long as this process holds it, nobody leads it.
+        Unless what stopped one is no matter of the partition but of this machine or this build: while this process holds it, nobody leads.
         """
         stopped = self.stopped()
         for _, failure in stopped:
-            if isinstance(failure, StoreUnavailable | LogUnauthorized):
+            if isinstance(failure, StoreUnavailable | LogUnauthorized | BuildTooOld):
                 return failure
         return stopped[0][1] if stopped and len(stopped) == len(self._assigned) else None

@@ -40,6 +40,10 @@ class UnknownFormat(LogCorrupt):
     """What is in the log needs a newer build; the partition stops rather than lose it (R15)."""
 
 
+class BuildTooOld(UnknownFormat):
+    """The partition has recorded that its owners must read more than this build does; one that does may lead it."""
+
+
 def decode(record: Record, partition_count: int, now_ms: int, tokens: Tokens) -> Arrived | DeadLetter:
     """The command in `record`; one that nobody may believe is refused where somebody waits for an answer, and set aside otherwise.
 

@@ -8,7 +8,7 @@ import pytest
 
 from kit.world import FIRST, LIMITS, SECOND, Process, World, history_of, open_account, transfer
 from perdure_platform.node.assignment import Stage
-from perdure_platform.partition.decode import FORMAT_LEVEL, UnknownFormat
+from perdure_platform.partition.decode import FORMAT_LEVEL, BuildTooOld
 from perdure_platform.store.memory import MemoryStores
 from perdure_schemas import codec
 from perdure_schemas.history import Checkpoint, Claim
@@ -83,7 +83,7 @@ def test_an_older_build_claims_no_partition_whose_level_was_raised(retention_ms:
     old = replaced_by(world, FIRST, newer=False)
     for assigned in old.node.partitions.values():
         assert assigned.stage is Stage.STOPPED
-        assert isinstance(assigned.failure, UnknownFormat)
+        assert isinstance(assigned.failure, BuildTooOld)
         assert f"must read format level {NEWER}, and this build (sim) reads {FORMAT_LEVEL}" in str(assigned.failure)
     ends = [world.medium.bounds(*history_of(partition))[1] for partition in (0, 1)]
     for _ in range(50):
@@ -105,7 +105,7 @@ def test_the_level_outlives_trimming_and_owners_that_do_not_raise_it() -> None:
     assert all(world.medium.bounds(*history_of(partition))[0] > 0 for partition in (0, 1)), "nothing was trimmed"
     assert all(set(levels(world, partition)) == {NEWER} for partition in (0, 1))
     old = replaced_by(world, FIRST, newer=False)
-    assert {type(assigned.failure) for assigned in old.node.partitions.values()} == {UnknownFormat}
+    assert {type(assigned.failure) for assigned in old.node.partitions.values()} == {BuildTooOld}
 
 
 def test_the_level_is_recorded_once() -> None:
@@ -121,3 +121,22 @@ def test_the_level_is_recorded_once() -> None:
             decoded = codec.decode_history(record.value)
             verdict, state = judge(state, decoded, link_of(record.value))
             assert verdict is not Verdict.LIVE or not isinstance(decoded, Claim) or decoded.format_level in (FORMAT_LEVEL, NEWER)
+
+
+def test_an_older_build_does_not_hold_a_partition_that_it_may_not_lead() -> None:
+    """Others could lead it; whoever leads its other partitions can do so as well."""
+    world = TwoBuilds(said={0: {SECOND}, 1: {FIRST}})
+    world.raises = True
+    world.start()
+    newer = world.start_newer()
+    for account in ("account-0", "account-3"):
+        world.ask(account, open_account())
+    world.run_until_done()
+    assert [levels(world, partition) for partition in (0, 1)] == [[NEWER], []]
+    world.said = {0: {FIRST}, 1: {FIRST}}
+    for _ in range(50):
+        world.step()
+    old = world.processes[FIRST]
+    assert old.node.partitions[1].stage is Stage.LEADING
+    assert isinstance(old.node.failure(), BuildTooOld)
+    assert newer.node.failure() is None
