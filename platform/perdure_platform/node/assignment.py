@@ -344,6 +344,7 @@ class AssignedPartition:
         if not self._audit.done() or not self.may_claim:
             return
         self._audit.result()
+        self._end_request = self._audit = None  # a request holds its client of the log, which may be replaced while this process leads
         assert self._clock is not None
         self._clock.observe(self._applier.positions.time_ms)
         self._claiming = Claiming(
