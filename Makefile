@@ -71,6 +71,7 @@ soak: install
 		$(if $(SEED),--seed $(SEED))
 
 sim: install
+	PERDURE_API_EXAMPLES=1000 $(PYTEST) tests/sim/test_public_api.py --override-ini=timeout=3600
 	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m kit.campaign --seeds $(SEEDS)
 
 mutants: install

@@ -290,6 +290,40 @@ class SimEndless:
         return "never"
 
 
+@workflow.defn
+class SimList:
+    """Takes numbers, has each looked at, and gives them back in the end; continues as new after every third one."""
+
+    @workflow.init
+    def __init__(self, numbers: list[int], inspected: int, ending: bool) -> None:
+        self.numbers = numbers
+        self.inspected = inspected
+        self.ending = ending
+
+    @workflow.run
+    async def run(self, numbers: list[int], inspected: int, ending: bool) -> list[int]:
+        while True:
+            await workflow.wait_condition(lambda: self.ending or self.inspected < len(self.numbers))
+            if self.inspected == len(self.numbers):
+                return self.numbers
+            await workflow.execute_activity("inspect", self.inspected, start_to_close_timeout=MINUTE, retry_policy=RETRY)
+            self.inspected += 1
+            if self.inspected % 3 == 0:
+                workflow.continue_as_new(args=[self.numbers, self.inspected, self.ending])
+
+    @workflow.signal
+    def add(self, number: int) -> None:
+        self.numbers.append(number)
+
+    @workflow.signal
+    def end(self, _number: int) -> None:
+        self.ending = True
+
+    @workflow.query
+    def so_far(self) -> list[int]:
+        return self.numbers
+
+
 WORKFLOWS = [
     SimAccount,
     SimBomb,
@@ -303,6 +337,7 @@ WORKFLOWS = [
     SimEndless,
     SimFanOut,
     SimImpatient,
+    SimList,
     SimMessenger,
     SimNote,
     SimRace,
