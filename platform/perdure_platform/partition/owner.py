@@ -311,7 +311,7 @@ class PartitionOwner:
                 self._due.add(workflow_id, now_ms)
             self._overdue.clear()
         self._reader.turn()
-        if self._trimmer.wants_quiet or not self._cautious.is_on:
+        if not self._is_leaving and (self._trimmer.wants_quiet or not self._cautious.is_on):  # a trim half done counts for nothing
             self._trimmer.turn(now_ms, is_settled=self.is_settled, in_flight_bytes=self.confirmer.in_flight_bytes)
         self._write_position_when_idle(now_ms, watermark)
 
