@@ -31,6 +31,10 @@ LONG, SHORT = 150, 25
 """Steps of a schedule that meets much, and of one of many."""
 
 LEAP_MS = 700
+
+STOPS_WITHIN_MS = 4_000
+"""So long it may take until a log that lost its tail is believed."""
+
 ACCOUNTS = ("account-0", "account-3", "account-5")
 
 _FAULTS = ("said", "said", "pause", "resume", "lose", "start back", "cut", "poison")
@@ -449,7 +453,7 @@ class Schedule:
         end = world.medium.bounds(*place)[1]
         world.said = {partition: {ahead[0]}}
         process = world.start(name=ahead[0])
-        for _ in range(10):
+        for _ in range(STOPS_WITHIN_MS // STEP_MS):
             world.turn(process)
             world.clock.ms += STEP_MS
         assert process.node.partitions[partition].stage is Stage.STOPPED, f"partition {partition} goes on although its log lost its tail"

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 
-from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamaged
+from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamaged, TopicNotFound
 from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
 from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
@@ -43,6 +43,13 @@ logger = logging.getLogger("perdure.owner")
 
 BOUNDS_TIMEOUT_MS = 2_000
 """Twice this is waited in the loop: less than a session."""
+
+CLOCK_BELIEVED_MS = 60_000
+"""Who knows its clock to be out of bounds claims again after so long at the earliest: it may be the broker's that was wrong and was set."""
+
+END_READINGS = 9
+"""So often a log must say that it ends before what it has given. With the waits between two claims that is some 25 s: a leader of the
+partition that was replaced, and that is cut off, has noticed by then (R22)."""
 
 
 class Stage(Enum):
@@ -105,6 +112,9 @@ class AssignedPartition:
         self._search: StartSearch | None = None
         self._commands_missing_at = -1
         self._history_gap = GapReadings()
+        self._short_ends = GapReadings(END_READINGS)
+        self._clock_seen: tuple[float, float] | None = None
+        """At a claim that was given up because of this machine's clock: by how much the log's was ahead of monotonic time, and when."""
         self._claiming: Claiming | None = None
         self._moved = True
         self._meter: PartitionMeter | None = None
@@ -198,7 +208,7 @@ class AssignedPartition:
         try:
             start = self._around.log.start_offsets([place], BOUNDS_TIMEOUT_MS)[place]
             end = self._around.log.end_offsets([place], BOUNDS_TIMEOUT_MS)[place]
-        except LogUnavailable as unavailable:
+        except (LogUnavailable, TopicNotFound) as unavailable:  # a broker that starts may lack a topic for a moment
             logger.warning("partition %d: %s; trying again", self.topics.partition, unavailable, extra=self._extra())
             self._retire()
             return
@@ -208,13 +218,25 @@ class AssignedPartition:
         if error.topic == self._history and position < start:
             self._begin_search(start)
         elif error.topic == self._history and self.stage is Stage.REBUILDING and self._opened_at > end:
-            self._stop(_ahead(self._opened_at, end))
+            self._ends_short(self._opened_at, _ahead(self._opened_at, end))
         elif error.topic == self._commands and position < start and position != self._commands_missing_at:
             # Somebody else may have led meanwhile and have settled and deleted them; history tells.
             self._commands_missing_at = position
             self._retire()
         else:
-            self._stop(LogCorrupt(f"{error}. Records that this partition needs are gone: nothing is skipped. See the runbook"))
+            gone = LogCorrupt(f"{error}. Records that this partition needs are gone: nothing is skipped. See the runbook")
+            if position > end:
+                self._ends_short(position, gone)
+            else:
+                self._stop(gone)
+
+    def _ends_short(self, position: int, error: LogCorrupt) -> None:
+        """The log is said to end before what it has given: it has lost that if it says so each time. Nothing is claimed meanwhile."""
+        if self._short_ends.is_believed(position):
+            self._stop(error)
+            return
+        logger.warning("partition %d: %s; asking again", self.topics.partition, error, extra=self._extra())
+        self._retire()
 
     def _read_again(self, gap: HistoryGap) -> None:
         """A reader that has skipped is begun anew; what is missing each time is missing in the log."""
@@ -230,7 +252,8 @@ class AssignedPartition:
 
     def _begin_search(self, start: int) -> None:
         position = 0 if self._rebuild is None else self._rebuild.next_offset
-        if position and not self._set_store_aside(f"it is at offset {position}, and the log begins at {start} now"):
+        if position:  # once it has waited like anybody who lost a claim, it will look for 0, and come here again
+            self._set_store_aside(f"it is at offset {position}, and the log begins at {start} now")
             return
         self._drop()
         self._search = StartSearch(start)
@@ -321,16 +344,19 @@ class AssignedPartition:
         topics, around = self.topics, self._around
         end = ends[self._history, topics.partition]
         if self._opened_at > end:  # reading from there fails as well, and either may be noticed first
-            raise _ahead(self._opened_at, end)
+            self._ends_short(self._opened_at, _ahead(self._opened_at, end))
+            return
         if self._rebuild.next_offset < end:
             return
         self._rebuild.check_complete()
         commands_end = ends[self._commands, topics.partition]
         if commands_end <= self._settled_when_asked:
-            raise LogCorrupt(
+            lost = LogCorrupt(
                 f"the commands end at offset {commands_end}, and those up to {self._settled_when_asked} are settled: the log has lost its "
                 "newest commands, and new ones in their place would be taken for settled. See the runbook"
             )
+            self._ends_short(self._settled_when_asked, lost)
+            return
         if commands_end <= self._applier.positions.watermark:
             self._ask_for_ends()  # somebody leads still, and has settled what came since the ends were asked for; or they are lost
             return
@@ -344,6 +370,7 @@ class AssignedPartition:
         if not self._audit.done() or not self.may_claim:
             return
         self._audit.result()
+        self._check_clock()
         self._end_request = self._audit = None  # a request holds its client of the log, which may be replaced while this process leads
         assert self._clock is not None
         self._clock.observe(self._applier.positions.time_ms)
@@ -364,10 +391,25 @@ class AssignedPartition:
         self._clock.observe(own.timestamp_ms)
         apart_ms = abs(around.log.now_ms() - own.timestamp_ms)
         if apart_ms > around.limits.clock_bound_ms:
+            now_ms = around.monotonic_ms()
+            self._clock_seen = own.timestamp_ms - now_ms, now_ms
             raise Retired(
                 f"this machine's clock is {apart_ms} ms from the log's, and {around.limits.clock_bound_ms} are allowed; set the clock"
             )
+        self._clock_seen = None
         self._lead(own.offset)
+
+    def _check_clock(self) -> None:
+        """Raises Retired before another claim is made, which would fence whoever leads, for as long as this machine's clock stands where a
+        claim has shown it to be out of bounds. Only a claim shows the log's clock, so now and then one is made all the same."""
+        if self._clock_seen is None:
+            return
+        around = self._around
+        ahead_ms, seen_ms = self._clock_seen
+        now_ms = around.monotonic_ms()
+        apart_ms = round(abs(around.log.now_ms() - (ahead_ms + now_ms)))
+        if apart_ms > around.limits.clock_bound_ms and now_ms - seen_ms < CLOCK_BELIEVED_MS:
+            raise Retired(f"this machine's clock is still {apart_ms} ms from the log's; nothing is claimed before it is set")
 
     def _lead(self, claim_offset: int) -> None:
         assert self._store is not None
@@ -398,7 +440,11 @@ class AssignedPartition:
             around.limits,
             around.aside,
         )
-        self.owner = PartitionOwner(parts, self._claiming.claim, claim_offset)
+        try:
+            self.owner = PartitionOwner(parts, self._claiming.claim, claim_offset)
+        except BaseException:
+            releaser.close()  # the lanes outlive it
+            raise
         applier = self._applier
         self._meter = PartitionMeter(
             self.owner, self.topics, self._runs, around.log, self._clock.now_ms, lambda: applier.positions.watermark

@@ -37,9 +37,10 @@ GAP_READINGS = 5
 
 
 class GapReadings:
-    """How often a reader has found offsets missing at the same place."""
+    """How often offsets were found missing at the same place; what `readings` in a row say is believed."""
 
-    def __init__(self) -> None:
+    def __init__(self, readings: int = GAP_READINGS) -> None:
+        self._needed = readings
         self._at = -1
         self._readings = 0
 
@@ -47,7 +48,7 @@ class GapReadings:
         """Note that `expected` was missing once more; whether it is not in the log."""
         self._readings = self._readings + 1 if expected == self._at else 1
         self._at = expected
-        return self._readings >= GAP_READINGS
+        return self._readings >= self._needed
 
 
 class NotAStart(LogCorrupt):

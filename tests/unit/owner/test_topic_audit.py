@@ -213,10 +213,10 @@ def test_a_topic_that_is_made_anew_under_an_owner_stops_its_partitions_and_nothi
     world.run_until_done()
     make_anew(world.log, topic)
     before = ends(world.log)
-    steps(world, 3_000 // STEP_MS)
+    steps(world, 10_000 // STEP_MS)  # it is asked again and again whether it is so
     stopped = failures(process)
     assert stopped, "nobody noticed"
-    assert all("nothing is skipped" in said for said in stopped.values())
+    assert all("nothing is skipped" in said or "has lost its newest" in said for said in stopped.values())
     assert ends(world.log) == before
 
 

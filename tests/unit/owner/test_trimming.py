@@ -189,6 +189,19 @@ def test_who_waits_for_a_claim_that_was_trimmed_away_starts_over() -> None:
     world.check()
 
 
+def test_who_begins_behind_a_trim_waits_before_it_claims_again_like_any_other() -> None:
+    world = rival_whose_claim_is_trimmed_away()
+    second = world.processes[SECOND]
+    for _ in range(10):  # as often as it has lost against its rival before
+        second.node._backoffs[0].lost()
+    woken_at, claims = world.clock.ms, [second.node.partitions[0]._claiming]
+    while world.clock.ms - woken_at < 5_000 and second.node.partitions[0]._claiming in (None, *claims):
+        world.step()
+    assert second.log.overtaken, "it was not behind the trim"
+    assert second.node.partitions[0].stage is Stage.CLAIMING
+    assert world.clock.ms - woken_at >= LIMITS.claim_backoff_max_ms / 2, f"claimed after {world.clock.ms - woken_at} ms"
+
+
 def test_a_store_from_before_a_trim_is_set_aside_and_made_anew() -> None:
     world = busy_world(transfers=3)
     world.lose_process(0)
