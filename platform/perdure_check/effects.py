@@ -44,6 +44,8 @@ class Expected:
     commands: dict[Origin, ExpectedCommand] = field(default_factory=dict)
     tasks: dict[Attempt, tuple[int, int, str]] = field(default_factory=dict)
     """Where an attempt was last dispatched: partition and offset of the record, and the queue."""
+    task_contents: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Of each activity, by run and scheduled event, what a worker must be told."""
     tasks_arrived: set[Attempt] = field(default_factory=set)
     parked: set[Attempt] = field(default_factory=set)
     replies: dict[tuple[str, str, str], ExpectedReply] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Expected:
             for event_id, event in enumerate((*transition["inbound"], *transition["produced"]), transition["first_event_id"]):
                 if event[KIND] == "ActivityTaskScheduled":
                     self.tasks[run_id, event_id, 1] = (entry.partition, entry.offset, event["task_queue"])
+                    self.task_contents[run_id, event_id] = task_content(event)
                 elif (command := _command_of(transition, event_id, event)) is not None:
                     commands.append(command)
                 elif event[KIND] in CLOSES and run is not None and not event.get("new_run_id"):
@@ -136,6 +139,12 @@ def _command_of(transition: Decoded, event_id: int, event: Decoded) -> tuple[str
             return _answer("ResolveExternalCancel", event["source"])
         case _:
             return None
+
+
+def task_content(body: Decoded) -> int:
+    """A number that an ActivityTaskScheduled and its tasks share."""
+    said = [repr(body[name]) for name in ("activity_id", "activity_type", "task_queue", "input")]
+    return int.from_bytes(hashlib.blake2b(repr(said).encode(), digest_size=8).digest(), "big")
 
 
 def _answer(kind: str, source: Decoded) -> tuple[str, Decoded]:

@@ -111,3 +111,8 @@ class Arrived:
     error: Undecodable | None
     was_there_first: bool
     """Whether it was there before the histories were read: only then must its cause be in what was read of them."""
+
+    @property
+    def reply(self) -> str:
+        """Which reply it is, in a sentence."""
+        return f"the reply at offset {self.record.offset} of partition {self.record.partition} of the replies"

@@ -9,9 +9,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge
+from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge, doubtful
 from perdure._log.port import Delivery, Headers, Log, Producer
 from perdure._machine import UNTIL_WOKEN, Machine
 
@@ -38,14 +38,6 @@ class Outgoing:
     settled: Callable[[LogError | None], None]
 
 
-@dataclass(slots=True, eq=False)
-class _Batch:
-    """Records that were appended to one partition together; the last one carries the batch as its token."""
-
-    partition: int
-    items: list[Outgoing] = field(default_factory=list)
-
-
 Settled = list[tuple[Outgoing, LogError | None]]
 
 
@@ -63,7 +55,7 @@ class Sender:
         self._queue: deque[Outgoing] = deque()
         self._is_stopping = False
         self._producer: Producer | None = None
-        self._in_flight: dict[_Batch, None] = {}  # in the order in which they left, which is that in which a failure is told
+        self._in_flight: dict[Outgoing, None] = {}  # in the order in which they left, which is that in which a failure is told
         self._settled: Settled = []
         self._answered_at = 0.0
         self._nap_ms = _POLL_FIRST_MS
@@ -141,27 +133,13 @@ class Sender:
         self._producer = producer
         if not self._in_flight:
             self._answered_at = self._monotonic_s()
-        by_partition: dict[int, _Batch] = {}
         for item in items:
-            by_partition.setdefault(item.partition, _Batch(item.partition)).items.append(item)
-        for batch in by_partition.values():
-            last = batch.items[-1]
-            for item in tuple(batch.items):
-                try:
-                    producer.append(self._topic, item.partition, item.key, item.value, item.headers, batch if item is last else None)
-                except LogError as error:
-                    self._refuse(batch, item, last, error)
-            if batch.items:
-                self._in_flight[batch] = None
-
-    def _refuse(self, batch: _Batch, item: Outgoing, last: Outgoing, error: LogError) -> None:
-        """The producer did not take `item`. Where it was to carry the token, nobody would hear of the others."""
-        batch.items.remove(item)
-        self._settled.append((item, error))
-        if item is last and batch.items:
-            unknown = LogUnavailable(f"{self._topic}[{batch.partition}]: the end of a batch was refused ({error})")
-            self._settled.extend((other, unknown) for other in batch.items)
-            batch.items.clear()
+            try:
+                producer.append(self._topic, item.partition, item.key, item.value, item.headers, item)
+            except LogError as error:
+                self._settled.append((item, error))
+            else:
+                self._in_flight[item] = None
 
     def _poll(self, timeout_ms: int) -> None:
         producer = self._producer
@@ -172,15 +150,20 @@ class Sender:
         except LogError as error:
             self._drop_producer(error)
             return
-        replace = False
-        for failure in failures:  # before the tokens: where a batch has both, one of its records is missing
-            cause = failure.error if isinstance(failure.error, LogError) else LogUnavailable(str(failure.error))
-            self._fail_partition(failure.partition, cause)
-            replace = replace or not isinstance(cause, RecordTooLarge | LogBusy)
         for token in tokens:
-            if isinstance(token, _Batch) and token in self._in_flight:
+            if isinstance(token, Outgoing) and token in self._in_flight:
                 del self._in_flight[token]
-                self._settled.extend((item, None) for item in token.items)
+                self._settled.append((token, None))
+        replace = False
+        for failure in failures:
+            cause = failure.error if isinstance(failure.error, LogError) else LogUnavailable(str(failure.error))
+            replace = replace or not isinstance(cause, RecordTooLarge | LogBusy)
+            if isinstance(cause, RecordTooLarge) and sum(item.partition == failure.partition for item in self._in_flight) > 1:
+                # Brokers measure batches, so it may be the size of others.
+                cause = LogUnavailable(f"{self._topic}[{failure.partition}]: one record of a batch was refused for its size ({cause})")
+            if isinstance(failure.token, Outgoing) and failure.token in self._in_flight:
+                del self._in_flight[failure.token]
+                self._settled.append((failure.token, cause))
         if tokens or failures:
             self._answered_at = self._monotonic_s()
         elif self._monotonic_s() - self._answered_at > _STALLED_S:
@@ -188,16 +171,6 @@ class Sender:
         if replace:
             # A producer that failed once may fail for ever; what else it has in flight is sent again by those who wait for it.
             self._drop_producer(LogUnavailable(f"{self._log.url}: the producer was replaced after a failed append"))
-
-    def _fail_partition(self, partition: int, error: LogError) -> None:
-        """Only the last record of a batch is named by a report, so a failure speaks for all that is in flight to its partition."""
-        batches = [batch for batch in self._in_flight if batch.partition == partition]
-        alone = sum(len(batch.items) for batch in batches) == 1
-        if isinstance(error, RecordTooLarge) and not alone:
-            error = LogUnavailable(f"{self._topic}[{partition}]: one record of a batch was refused for its size ({error})")
-        for batch in batches:
-            del self._in_flight[batch]
-            self._settled.extend((item, error) for item in batch.items)
 
     def _drop_producer(self, error: LogError) -> None:
         if self._producer is not None:
@@ -207,8 +180,9 @@ class Sender:
             except LogError:
                 _logger.debug("a producer for %s was dropped with an error", self._topic, exc_info=True)
             self._producer = None
-        for batch in self._in_flight:
-            self._settled.extend((item, error) for item in batch.items)
+        if self._in_flight:
+            error = doubtful(error)
+            self._settled.extend((item, error) for item in self._in_flight)
         self._in_flight.clear()
 
     def _hand_over(self) -> bool:

@@ -39,6 +39,7 @@ class Acknowledged(Rule):
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._operations = self.context.options.operations
         self._closes: dict[str, int] = {}
+        self._results: dict[str, int] = {}
         self._runs: set[str] = set()
         self._ids: set[str] = set()
         self._forgotten: set[str] = set()
@@ -62,6 +63,7 @@ class Acknowledged(Rule):
         self._runs.add(fact.run.run_id)
         self._ids.add(fact.run.workflow_id)
         self._do(fact, fact.run.run_id)
+        self._do(fact, (fact.run.run_id, _begin(fact.body)))
 
     def entry(self, entry: Entry) -> None:
         """See Rule."""
@@ -87,6 +89,8 @@ class Acknowledged(Rule):
 
     def _closed(self, fact: Fact) -> None:
         self._closes[fact.run.run_id] = _STATUS[fact.kind]
+        if fact.kind == "WorkflowExecutionCompleted":
+            self._results[fact.run.run_id] = hash(repr(fact.body["result"]))
 
     def forgotten(self, run: Run, _entry: object) -> None:
         """See Rule."""
@@ -138,7 +142,7 @@ class Acknowledged(Rule):
         settled = [one for one in self.context.settled.get(request_id, ()) if one.workflow_id == self._acting[request_id]]
         if any(one.signature == signature_of(body) for one in settled):
             return
-        place = f"the reply at offset {arrived.record.offset} of partition {arrived.record.partition} of the replies"
+        place = arrived.reply
         told = f"{place} tells request {request_id!r} of workflow {self._acting[request_id]!r} {body[KIND]}"
         if settled:
             self.breaks(f"{told}, and its live record says {settled[0].outcome}", None, None, settled[0].offset)
@@ -147,10 +151,13 @@ class Acknowledged(Rule):
 
     def _told_closed(self, arrived: Arrived, body: Decoded) -> None:
         self._replies += 1
-        status = self._closes.get(body["run_id"])
+        status, told = self._closes.get(body["run_id"]), hash(repr(body["result"]))
+        if status == body["status"] and self._results.get(body["run_id"], told) != told:
+            self.breaks(f"{arrived.reply} tells of another result of run {body['run_id']} than the live record that completes it")
+            return
         if status == body["status"] or (status is None and (self.context.is_trimmed or self.context.stopped)):
             return
-        place = f"the reply at offset {arrived.record.offset} of partition {arrived.record.partition} of the replies"
+        place = arrived.reply
         known = "is not closed by any live record" if status is None else f"is closed with status {status}"
         self.breaks(f"{place} tells that run {body['run_id']} closed with status {body['status']}, and it {known}")
 
@@ -190,11 +197,19 @@ def _promised(body: Decoded, settled: Settled) -> Iterator[tuple[object, str]]:
     """What must be in a record that accepts a request, and what to say if it is not."""
     if settled.begun_run_id:
         yield settled.begun_run_id, f"its run {settled.begun_run_id} does not begin there"
+        if body[KIND] == "StartWorkflow":
+            begun = settled.begun_run_id, _begin(body)
+            yield begun, f"its run {settled.begun_run_id} does not begin with the type and the input that were asked for"
     signal = body if body[KIND] == "SignalWorkflow" else body.get("signal")
     if signal is not None:
         yield _signal(signal), f"its signal {signal['name']!r} is not there"
     if body[KIND] == "TerminateWorkflow":
         yield "WorkflowExecutionTerminated", "nothing is terminated there"
+
+
+def _begin(body: Decoded) -> int:
+    """A number that a start's command and event share."""
+    return hash((body["workflow_type"], repr(body["input"])))
 
 
 def _signal(body: Decoded) -> int:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from perdure_check.avro import KIND
 from perdure_check.effects import Attempt
 from perdure_check.facts import Activity, Arrived, Fact
 from perdure_check.fold import ACTIVITY_ENDS
 from perdure_check.rules.base import Rule, Watcher
+from perdure_check.verdict import Witness
+
+_REPORT_OF = {"ActivityTaskCompleted": "CompleteActivity", "ActivityTaskFailed": "FailActivity", "ActivityAttemptFailed": "FailActivity"}
+"""What a worker must have said, for each outcome that is a worker's word."""
+
+
+@dataclass(slots=True, eq=False)
+class _Outcome:
+    """An outcome, and where: one of the commands that its record applies must be the report of that very attempt, with that result."""
+
+    report: str
+    attempt: Attempt
+    result: bytes
+    partition: int
+    offset: int
+    reported: bool = False
 
 
 class Activities(Rule):
@@ -20,6 +40,8 @@ class Activities(Rule):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._outcomes = 0
+        self._reported: list[_Outcome] = []
+        self._by_command: dict[tuple[int, int], list[_Outcome]] = defaultdict(list)
         self._granted: dict[Attempt, str] = {}
         """The nonce of the delivery that alone may run an attempt."""
 
@@ -53,6 +75,31 @@ class Activities(Rule):
             self._of(fact, f"attempt {activity.attempt} completed, and had not been dispatched")
         if fact.kind in ("ActivityTaskCompleted", "ActivityTaskFailed") and not started:
             self._of(fact, f"{fact.kind} without a start")
+        self._needs_report(fact, activity.attempt)
+
+    def _needs_report(self, fact: Fact, attempt: int) -> None:
+        report = _REPORT_OF.get(fact.kind, "")
+        is_owners = report == "FailActivity" and fact.body["failure"][:1] and fact.body["failure"][0]["source"] == "perdure"
+        if not report or is_owners or fact.carried:
+            return
+        name = fact.run.run_id, fact.body["scheduled_event_id"], attempt
+        outcome = _Outcome(report, name, _digest(fact.body.get("result")), fact.entry.partition, fact.entry.offset)
+        self._reported.append(outcome)
+        for offset in fact.entry.body["command_offsets"]:
+            self._by_command[fact.entry.partition, offset].append(outcome)
+
+    def command(self, arrived: Arrived) -> None:
+        """See Rule."""
+        outcomes = self._by_command.pop((arrived.record.partition, arrived.record.offset), None)
+        if outcomes is None or arrived.body is None:
+            return
+        body = arrived.body["body"]
+        for outcome in outcomes:
+            if body[KIND] == outcome.report and _digest(body.get("result")) == outcome.result:
+                told = body["activity"]
+                named = told["run_id"], told["scheduled_event_id"], told["attempt"]
+                # Who completes an activity from outside may name it by its id, and then means the attempt that is out.
+                outcome.reported |= named == outcome.attempt or bool(told["activity_id"] and told["run_id"] in ("", outcome.attempt[0]))
 
     def _note(self, fact: Fact) -> None:
         scheduled = fact.body["scheduled_event_id"]
@@ -64,6 +111,8 @@ class Activities(Rule):
         if activity is None:
             return
         attempt = fact.body["attempt"]
+        if fact.kind == "ActivityAttemptFailed":
+            self._needs_report(fact, attempt)
         if attempt != activity.attempt:
             self._of(fact, f"{fact.kind} of attempt {attempt}, and attempt {activity.attempt} is the current one")
         elif fact.kind == "ActivityAttemptFailed":
@@ -101,10 +150,23 @@ class Activities(Rule):
         told = arrived.body["body"]
         nonce = self._granted.get((told["run_id"], told["scheduled_event_id"], told["attempt"]))
         if nonce is not None and nonce != told["nonce"]:
-            place = f"the reply at offset {arrived.record.offset} of partition {arrived.record.partition} of the replies"
+            place = arrived.reply
             whom = f"attempt {told['attempt']} of event {told['scheduled_event_id']} of run {told['run_id']}"
             self.breaks(f"{place} grants {whom} to delivery {told['nonce']!r}, and it was granted to {nonce!r}")
 
     def finish(self) -> None:
         """See Rule."""
-        self.detail = f"{self._outcomes} outcomes, each of the attempt that was out"
+        if self.context.begins_at_zero(f"{self.context.namespace}.commands") and not self.context.stopped:
+            for outcome in self._reported:
+                if not outcome.reported:
+                    run_id, scheduled, attempt = outcome.attempt
+                    sentence = (
+                        f"the outcome of attempt {attempt} of event {scheduled} of run {run_id} is no {outcome.report} that it applies"
+                    )
+                    self.witness(Witness(sentence, outcome.partition, (outcome.offset,)))
+        self.detail = f"{self._outcomes} outcomes, each of the attempt that was out, and {len(self._reported)} as workers reported them"
+
+
+def _digest(value: Any) -> bytes:
+    """Equal for equal payloads."""
+    return hashlib.blake2b(repr(value).encode(), digest_size=8).digest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from perdure_check.avro import KIND
-from perdure_check.effects import signature_of
+from perdure_check.effects import signature_of, task_content
 from perdure_check.facts import Arrived
 from perdure_check.placement import partition_of
 from perdure_check.rules.base import Rule, Watcher
@@ -62,6 +62,12 @@ class FencedHaveNoEffect(Rule):
         self.context.expected.tasks_arrived.add(attempt)
         self._seen += 1
         partition = partition_of(task["workflow_id"], self.context.partitions)
+        content = task_content(task)
+        if self.context.expected.task_contents.get(attempt[:2], content) != content:
+            where = f"{arrived.record.topic}[{arrived.record.partition}]"
+            self.breaks(
+                f"the task at offset {arrived.record.offset} of {where} is not what event {attempt[1]} of run {attempt[0]} asked for"
+            )
         if attempt in self.context.expected.tasks or not arrived.was_there_first:
             return
         if partition not in self.context.stopped and self.context.begins[partition].checkpoint is None:

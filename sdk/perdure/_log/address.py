@@ -93,7 +93,7 @@ def open_log(url: str) -> tuple[Log, str | None]:
 
 def _kafka(place: str, query: str, *, has_scheme: bool) -> KafkaAddress:
     servers, _, namespace = place.partition("/")
-    if "@" in servers:
+    if "@" in place or "@" in query.partition("=")[0]:  # a password may hold '/' or '?', so that its end seems to be something else
         raise _wrong(
             "a user and password do not belong into it; put sasl.username and sasl.password into a file, and name that: ?config=FILE"
         )

@@ -13,11 +13,23 @@ LogError
     └── PartitionDamaged  the same of one partition; the others can be read
 """
 
+import copy
+
 from perdure_schemas.errors import PerdureError
 
 
 class LogError(PerdureError):
     """Something between Perdure and its log."""
+
+    is_doubtful = False
+    """Whether the log may have taken all the same what this says has failed."""
+
+
+def doubtful(error: LogError) -> LogError:
+    """The same error, of something that was on its way when it struck."""
+    other = copy.copy(error)
+    other.is_doubtful = True
+    return other
 
 
 class LogUnavailable(LogError):

@@ -10,8 +10,10 @@ flags; a run keeps the behaviour that it began with.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hashlib
 import logging
+import math
 import random
 import sys
 import warnings
@@ -29,7 +31,7 @@ from perdure._replay.pending import Evicted, PendingActivity, PendingExternal, P
 from perdure._replay.watchdog import ActivationInterrupted, Watchdog
 from perdure.common import RawValue, RetryPolicy
 from perdure.converter import DataConverter
-from perdure.exceptions import ActivityError, CancelledError, FailureError, is_cancelled_exception
+from perdure.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, is_cancelled_exception
 from perdure.workflow._context import ActivityOptions, Info, Runtime
 from perdure.workflow._definition import HandlerUnfinishedPolicy, QueryDefinition, SignalDefinition, WorkflowDefinition
 from perdure.workflow._errors import ContinueAsNewError, NondeterminismError, ReadOnlyContextError
@@ -47,13 +49,22 @@ SETTLED_STAYS = 2
 """Flag: what ends in the very activation in which the code gives it up is not cancelled any more. Code that a signal moved on may give a
 timer up that has fired by then."""
 
-BEHAVIOUR = (SIGNALS_FIRST, SETTLED_STAYS)
+OWN_DEADLINES = 3
+"""Flag: a condition's timeout is the runtime's own. asyncio's takes one step more in Python 3.11 than it does in 3.12."""
+
+BEHAVIOUR = (SIGNALS_FIRST, SETTLED_STAYS, OWN_DEADLINES)
 
 HISTORY_BYTES_SUGGEST = 4 * 1024 * 1024
 """Bytes of history after which continue-as-new is suggested."""
 
 EVICTION_HANDLES_MAX = 10_000
 """Callbacks that finally blocks get when a run is dropped."""
+
+EVICTION_EXITS_MAX = 10
+"""How often a coroutine of a dropped run is told to end."""
+
+_unending: list[Any] = []
+"""Coroutines that do not end; kept, because collecting them would resume their code wherever that happens."""
 
 _logger = logging.getLogger("perdure.workflow")
 
@@ -99,7 +110,7 @@ class CodeInstance(Runtime):
         self._new: list[PendingActivity | PendingTimer | PendingExternal] = []
         self._activities: dict[int, PendingActivity] = {}
         self._timers: dict[int, PendingTimer] = {}
-        self._timer_of: dict[asyncio.TimerHandle, PendingTimer] = {}
+        self._timer_of: dict[int, PendingTimer] = {}  # by identity: two handles of one time and callback are equal
         self._externals: dict[int, PendingExternal] = {}
         self._activity_count = 0
         self._timer_count = 0
@@ -127,7 +138,7 @@ class CodeInstance(Runtime):
         new_flags = () if self._flags else BEHAVIOUR
         self._flags.update(new_flags)
         self._settled = _settled(activation.inbound) if SETTLED_STAYS in self._flags else frozenset()
-        refused = self._run(activation)
+        refused = contextvars.copy_context().run(self._run, activation)  # what the code sets is not seen by other runs
         error = self._error or refused
         if error is not None:
             raise self._failed(error)
@@ -157,9 +168,9 @@ class CodeInstance(Runtime):
         self.is_read_only = self.is_replaying = True
         try:
             with self._on_loop():
-                value = self._ask(handler, query_type, args)
+                value = contextvars.copy_context().run(self._ask, handler, query_type, args)
             return self.payload_converter.to_payloads([value])
-        except (Exception, ActivationInterrupted) as error:
+        except BaseException as error:  # whatever user code raises, the owner goes on
             raise QueryError(self._failure(error)) from error
         finally:
             self.is_read_only = self.is_replaying = False
@@ -174,15 +185,24 @@ class CodeInstance(Runtime):
         asyncio._set_running_loop(self._loop)
         try:
             self._watchdog.begin(f"dropping workflow {self._start.workflow_id!r}")
-            for task in self._loop.open_tasks():
-                task.cancel()
-            self._loop.run_until_blocked(EVICTION_HANDLES_MAX)
+            with refuse.unrestricted():  # what the code has lifted in a block that it leaves now must not be put back
+                contextvars.copy_context().run(self._unwind)
         except BaseException as error:  # noqa: BLE001 - nothing that dropped code does may reach the owner
             _logger.debug("workflow %r: %r while it was dropped", self._start.workflow_id, error)
         finally:
             self._watchdog.end()
             asyncio._set_running_loop(previous)
             self._loop.drop()
+
+    def _unwind(self) -> None:
+        for task in self._loop.open_tasks():
+            task.cancel()
+        try:
+            self._loop.run_until_blocked(EVICTION_HANDLES_MAX)
+        finally:
+            # What is suspended all the same is ended here, or the garbage collector would do it, in the midst of another run.
+            for task in self._loop.open_tasks():
+                _end_coroutine(task.get_coro())
 
     # -- one activation
 
@@ -223,7 +243,8 @@ class CodeInstance(Runtime):
     def _apply_signals(self, signals: Sequence[events.WorkflowExecutionSignaled]) -> None:
         if not signals:
             return
-        self._ensure_object()
+        if not self._ensure_object():
+            return
         for signal in signals:
             self._deliver(signal)
         self._run_to_the_end()
@@ -233,7 +254,8 @@ class CodeInstance(Runtime):
             return
         for event in others:
             if isinstance(event, events.WorkflowExecutionStarted):
-                self._ensure_object()
+                if not self._ensure_object():
+                    return
                 self._primary = self._loop.create_task(self._main(), name="run")
             else:
                 self._apply(event)
@@ -244,7 +266,7 @@ class CodeInstance(Runtime):
             case events.TimerFired():
                 timer = self._timers.pop(event.started_event_id, None)
                 if timer is not None:
-                    self._timer_of.pop(timer.handle, None)
+                    self._timer_of.pop(id(timer.handle), None)
                     self._loop.fire(timer.handle)
             case events.ActivityTaskCompleted():
                 self._resolve_activity(event.scheduled_event_id, result=event.result)
@@ -283,6 +305,7 @@ class CodeInstance(Runtime):
             try:
                 true = fn()
             except Exception as error:  # noqa: BLE001 - it does not go to the waiter (semantics 35)
+                self._conditions.remove(item)  # or it would raise for ever, where that fails the workflow
                 self._raised(error)
                 return True
             if true:
@@ -317,12 +340,18 @@ class CodeInstance(Runtime):
 
     # -- the code
 
-    def _ensure_object(self) -> None:
-        if self._object is not None:
-            return
-        self._arguments = self._decode(self._start.started.input, self.definition.arguments, dynamic=self.definition.name is None)
-        arguments = self._arguments if self.definition.init_takes_arguments else []
-        self._object = self.definition.cls(*arguments)
+    def _ensure_object(self) -> bool:
+        """Make the workflow's object; False if that has failed the workflow (semantics 4.4)."""
+        if self._object is None and self._close is None:
+            try:
+                self._arguments = self._decode(self._start.started.input, self.definition.arguments, dynamic=self.definition.name is None)
+                arguments = self._arguments if self.definition.init_takes_arguments else []
+                self._object = self.definition.cls(*arguments)
+            except Exception as error:
+                if not self.is_failure_exception(error):
+                    raise
+                self._raised(error)
+        return self._object is not None
 
     async def _main(self) -> None:
         try:
@@ -346,11 +375,23 @@ class CodeInstance(Runtime):
         elif isinstance(error, asyncio.CancelledError):
             cancelled = CancelledError()
             cancelled.__cause__ = None
-            self._end(actions.FailWorkflow(self._failure(cancelled)))
+            self._fail(cancelled)
         elif self.is_failure_exception(error):
-            self._end(actions.FailWorkflow(self._failure(error)))
+            self._fail(error)
         elif self._error is None:
             self._error = error
+
+    def _fail(self, error: BaseException) -> None:
+        """Fail the workflow; an error that cannot be written blocks it, as a result does that cannot."""
+        try:
+            with refuse.unrestricted():
+                failure = self._failures.to_failure(error, self.payload_converter)
+        except Exception as problem:  # noqa: BLE001 - converters and details are user code
+            if self._error is None:
+                self._error = TypeError(f"the workflow failed with {type(error).__name__}, which cannot be encoded: {problem}")
+                self._error.__suppress_context__ = True
+        else:
+            self._end(actions.FailWorkflow(failure))
 
     def _end(self, close: actions.CloseAction) -> None:
         if self._close is None:
@@ -369,20 +410,27 @@ class CodeInstance(Runtime):
             "run_id": self._start.run_id,
             "workflow_type": self._start.started.workflow_type,
         }
+        failure = self._failure(error)
         _logger.warning(
             "workflow %r, run %s (%s): its code is blocked and will be tried again: %s: %s",
             self._start.workflow_id,
             self._start.run_id,
             self._start.started.workflow_type,
             type(error).__name__,
-            error,
+            failure.message,
             extra=extra,
         )
-        return ActivationError(self._failure(error), nondeterminism=isinstance(error, NondeterminismError))
+        return ActivationError(failure, nondeterminism=isinstance(error, NondeterminismError))
 
     def _failure(self, error: BaseException) -> Failure:
+        """The error as data; one that cannot be written is replaced by one that says so."""
         with refuse.unrestricted():
-            return self._failures.to_failure(error, self.payload_converter)
+            try:
+                return self._failures.to_failure(error, self.payload_converter)
+            except Exception as problem:  # noqa: BLE001 - converters and details are user code
+                name = type(error).__name__
+                substitute = ApplicationError(f"{name}, which cannot be encoded: {problem!r}", type=name)
+                return DataConverter.default.failure_converter.to_failure(substitute, DataConverter.default.payload_converter)
 
     def _exception(self, failure: Failure) -> BaseException:
         return self._failures.from_failure(failure, self.payload_converter)
@@ -548,8 +596,17 @@ class CodeInstance(Runtime):
         self._conditions.append((fn, future))
         if timeout_seconds is None:
             await future
-        else:
+        elif OWN_DEADLINES not in self._flags:
             await asyncio.wait_for(future, timeout_seconds)
+        elif timeout_seconds <= 0:
+            future.cancel()
+            raise TimeoutError
+        else:
+            deadline = self._loop.call_later(timeout_seconds, _expire, future)
+            try:
+                await future
+            finally:
+                deadline.cancel()
 
     def start_activity(self, name: str, arguments: Sequence[Any], options: ActivityOptions) -> asyncio.Task[Any]:
         self._check_writable("start an activity")
@@ -706,14 +763,14 @@ class CodeInstance(Runtime):
         self._check_writable("start a timer")
         self._timer_count += 1
         seconds = min(max(0.0, seconds), DURATION_MS_MAX / 1000)  # whoever sleeps for ever writes inf, or sys.maxsize
-        action = actions.StartTimer(str(self._timer_count), min(round(seconds * 1000), DURATION_MS_MAX))
+        action = actions.StartTimer(str(self._timer_count), min(_ceil_ms(seconds), DURATION_MS_MAX))
         timer = PendingTimer(action, handle)
-        self._timer_of[handle] = timer
+        self._timer_of[id(handle)] = timer
         self._request(action)
         self._new.append(timer)
 
     def _timer_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        timer = self._timer_of.pop(handle, None)
+        timer = self._timer_of.pop(id(handle), None)
         if timer is None or self._loop.is_closing:
             return
         if timer.event_id:
@@ -778,9 +835,31 @@ def _settled(inbound: Sequence[tuple[int, Event]]) -> frozenset[int]:
     return frozenset(found)
 
 
+def _ceil_ms(seconds: float) -> int:
+    """Late, never early; but for what a difference of two times as floats is off."""
+    return max(0, math.ceil(seconds * 1000 - 0.001))
+
+
+def _end_coroutine(coroutine: Any) -> None:
+    for _ in range(EVICTION_EXITS_MAX):
+        try:
+            coroutine.close()
+        except RuntimeError:
+            continue  # it waits for something again
+        except BaseException as error:  # noqa: BLE001 - nothing that dropped code does may reach the owner
+            _logger.debug("%r while a coroutine was dropped", error)
+        return
+    _unending.append(coroutine)
+
+
 def _wake(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _expire(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _milliseconds(duration: timedelta | None) -> int:

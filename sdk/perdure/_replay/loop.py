@@ -27,6 +27,21 @@ class WorkflowFuture(asyncio.Future[T]):
     def __hash__(self) -> int:
         return self._place
 
+    def set_result(self, result: T, /) -> None:
+        """See asyncio.Future. Refused to a query, whose answer must change nothing."""
+        _check_writable(self, "settle a future")
+        super().set_result(result)
+
+    def set_exception(self, exception: type | BaseException, /) -> None:
+        """The same."""
+        _check_writable(self, "settle a future")
+        super().set_exception(exception)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """The same."""
+        _check_writable(self, "cancel anything")
+        return super().cancel(msg)
+
 
 class WorkflowTask(asyncio.Task[T]):
     """A task with a place in the order of its loop."""
@@ -44,6 +59,17 @@ class WorkflowTask(asyncio.Task[T]):
 
     def __hash__(self) -> int:
         return self._place
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """See asyncio.Task. Refused to a query."""
+        _check_writable(self, "cancel anything")
+        return super().cancel(msg)
+
+
+def _check_writable(future: asyncio.Future[Any], what: str) -> None:
+    runtime = future.get_loop().perdure_runtime  # type: ignore[attr-defined]  # it is ours
+    if runtime.is_read_only and not future.done():
+        runtime.refuse_read_only(what)
 
 
 class WorkflowLoop(asyncio.AbstractEventLoop):
@@ -115,6 +141,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def call_soon(  # type: ignore[override]  # as loose as asyncio's own loops
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
+        if self.perdure_runtime.is_read_only:
+            self.perdure_runtime.refuse_read_only("let anything run later")
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
@@ -124,6 +152,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(self.now_seconds + delay, callback, args, self, context)
         if delay <= 0:
+            if self.perdure_runtime.is_read_only:
+                self.perdure_runtime.refuse_read_only("let anything run later")
             self._ready.append(handle)
         else:
             self._start_timer(handle, delay)

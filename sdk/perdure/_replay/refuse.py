@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import datetime
 import gc
+import os
 import random
 import secrets
 import sys
@@ -105,6 +106,7 @@ def install(module_names: set[str]) -> None:
             _wrap_functions()
             _wrap_datetime()
             _wrap_threads()
+            _wrap_unraisable()
             sys.addaudithook(_audit)
     for name in module_names:
         module = sys.modules.get(name)
@@ -154,7 +156,9 @@ def _is_logging() -> bool:
 def _wrap_functions() -> None:
     for module, names, instead in (
         (time, ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "localtime"), _CLOCK),
+        (time, ("process_time_ns", "thread_time", "thread_time_ns", "clock_gettime", "clock_gettime_ns"), _CLOCK),
         (time, ("sleep",), _SLEEP),
+        (os, ("urandom", "getrandom"), _RANDOM),
         (
             random,
             (
@@ -170,22 +174,38 @@ def _wrap_functions() -> None:
                 "randbytes",
                 "gauss",
                 "seed",
+                "triangular",
+                "betavariate",
+                "binomialvariate",
+                "expovariate",
+                "gammavariate",
+                "lognormvariate",
+                "normalvariate",
+                "paretovariate",
+                "vonmisesvariate",
+                "weibullvariate",
+                "_urandom",  # what SystemRandom asks
             ),
             _RANDOM,
         ),
-        (uuid, ("uuid1", "uuid4"), _RANDOM),
-        (secrets, ("token_bytes", "token_hex", "token_urlsafe", "randbelow", "choice"), _RANDOM),
+        (uuid, ("uuid1", "uuid4", "uuid6", "uuid7", "uuid8"), _RANDOM),
+        (secrets, ("token_bytes", "token_hex", "token_urlsafe", "randbelow", "randbits", "choice"), _RANDOM),
     ):
         for name in names:
-            _wrap(module, name, instead)
+            if hasattr(module, name):
+                _wrap(module, name, instead)
+    # With a time these compute; without one they take the clock's.
+    for name, arguments_max in (("gmtime", 0), ("ctime", 0), ("asctime", 0), ("strftime", 1)):
+        _wrap(time, name, _CLOCK, arguments_max)
 
 
-def _wrap(module: types.ModuleType, name: str, instead: str) -> None:
+def _wrap(module: types.ModuleType, name: str, instead: str, arguments_max: int | None = None) -> None:
+    """Refuse a function; with `arguments_max`, only calls with no more arguments than that."""
     original = getattr(module, name)
     what = f"{module.__name__}.{name}()"
 
     def wrapper(*arguments: Any, **keywords: Any) -> Any:
-        if _state.active and not _is_logging():
+        if _state.active and (arguments_max is None or len(arguments) <= arguments_max) and not _is_logging():
             _refuse(what, instead)
         return original(*arguments, **keywords)
 
@@ -205,6 +225,17 @@ def _wrap_threads() -> None:
         original(self)
 
     threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def _wrap_unraisable() -> None:
+    """To show what a finalizer raised, the interpreter opens source files. It may be of another run, collected in the midst of this one."""
+    original = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        with unrestricted():
+            original(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _wrap_datetime() -> None:

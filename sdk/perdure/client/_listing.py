@@ -43,6 +43,8 @@ async def list_runs(
     timeout: timedelta | None,  # noqa: ASYNC109 - it is that of each page
 ) -> AsyncIterator[RunSummary]:
     """The runs of a namespace that match `query`, newest start first; every partition must answer."""
+    if limit is not None and limit <= 0:
+        return
     if limit is not None:
         page_size = min(page_size, limit)
     partitions = [_Pages(requests, number, query, page_size, timeout) for number in range(requests.channel.partition_count)]

@@ -23,7 +23,7 @@ from perdure._telemetry.spans import client_call
 from perdure.client._errors import log_error, refusal_error
 from perdure.service import OutcomeUnknownError, RPCTimeoutOrCancelledError
 from perdure_schemas.commands import AwaitWorkflow, Command, CommandBody, Request
-from perdure_schemas.limits import REQUEST_LIFE_MAX_MS
+from perdure_schemas.limits import REQUEST_LIFE_MAX_MS, check_id
 from perdure_schemas.replies import RefusalCode, Refused, ReplyBody, WorkflowClosed
 
 DEFAULT_TIMEOUT = timedelta(seconds=30)
@@ -112,6 +112,8 @@ class Requests:
         `replies` listens on `request_id`; `named` tells that the caller chose that id. Raises the refusal's exception, LogError where
         nothing was sent, and OutcomeUnknownError at the deadline.
         """
+        if named:
+            check_id("request id", request_id)
         timeout = DEFAULT_TIMEOUT if timeout is None else timeout
         life_ms = _milliseconds(timeout) + (self._named_life_ms if named else REPEATABLE_MS)
         expires_at_ms = self.channel.log.now_ms() + min(life_ms, REQUEST_LIFE_MAX_MS - REPEATABLE_MS)
@@ -213,8 +215,8 @@ class Requests:
                     trouble = item
                 case LogClosed():
                     raise self._broken(exchange, replies, copies, item) from item
-                case LogError():  # the log refused this copy for good
-                    raise self._broken(exchange, replies, copies - 1, item) from item
+                case LogError():  # the log refused this copy for good; or took it, perhaps, and refuses us
+                    raise self._broken(exchange, replies, copies if item.is_doubtful else copies - 1, item) from item
                 case Refused(code=RefusalCode.NOT_READY):
                     trouble = LogUnavailable(item.message)
                 case Refused(code=RefusalCode.EXPIRED):

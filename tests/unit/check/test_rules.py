@@ -8,16 +8,25 @@ import pytest
 
 from kit.forged import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, TASKS, Forged
 from kit.scenarios import SCENARIOS
-from kit.world import World
+from kit.world import World, plain
 from perdure_check.rules import RULES
 from perdure_check.verdict import State
 from perdure_schemas import codec, events, notes
-from perdure_schemas.commands import Command, Origin, ReplyAddress, StartWorkflow
+from perdure_schemas.commands import (
+    Command,
+    CompleteActivity,
+    DescribeWorkflow,
+    FailActivity,
+    Origin,
+    ReplyAddress,
+    Request,
+    StartWorkflow,
+)
 from perdure_schemas.dead_letters import DeadLetter
-from perdure_schemas.failure import Failure, RetryState, TimeoutFailureInfo, TimeoutType
+from perdure_schemas.failure import ApplicationFailureInfo, Failure, RetryState, TimeoutFailureInfo, TimeoutType
 from perdure_schemas.history import Carried, Checkpoint, Claim, CommitRecord, Forget, PositionRecord, Transition
 from perdure_schemas.payload import Payload
-from perdure_schemas.replies import Accepted, ActivityStartAcknowledged, QueryAnswered, Reply
+from perdure_schemas.replies import Accepted, ActivityStartAcknowledged, QueryAnswered, Reply, WorkflowClosed
 
 OUTSIDE = {"I7", "I14"}
 """Not in the log; the checker says so."""
@@ -446,6 +455,73 @@ def an_amount_that_changes_on_its_way(log: Forged) -> object:
     return log.change(HISTORY, lambda r: with_events(r, more))
 
 
+def with_commands(log: Forged, change: Callable[[Command], Any]) -> object:
+    """`change` gives the command's new body, or None."""
+
+    def changed(command: Any) -> Any:
+        body = change(command)
+        return command if body is None else replace(command, body=body)
+
+    return log.change(COMMANDS, changed, count=999)
+
+
+ALTERED = (Payload({"encoding": b"json/plain"}, b'"altered"'),)
+
+
+@breaks("I1", "transfers")
+def a_start_with_another_input(log: Forged) -> object:
+    return log.change(
+        HISTORY, lambda r: with_events(r, lambda e: replace(e, input=ALTERED) if isinstance(e, events.WorkflowExecutionStarted) else e)
+    )
+
+
+@breaks("I1", "transfers")
+def a_start_of_another_type(log: Forged) -> object:
+    return log.change(
+        HISTORY,
+        lambda r: with_events(r, lambda e: replace(e, workflow_type="Else") if isinstance(e, events.WorkflowExecutionStarted) else e),
+    )
+
+
+@breaks("I5", "transfers")
+def a_result_that_no_worker_has_reported(log: Forged) -> object:
+    return log.change(
+        HISTORY, lambda r: with_events(r, lambda e: replace(e, result=ALTERED) if isinstance(e, events.ActivityTaskCompleted) else e)
+    )
+
+
+@breaks("I5", "transfers")
+def a_completion_that_no_command_reported(log: Forged) -> object:
+    return with_commands(log, lambda c: DescribeWorkflow() if isinstance(c.body, CompleteActivity) else None)
+
+
+@breaks("I5", "transfers")
+def a_report_of_a_stale_attempt_that_counts(log: Forged) -> object:
+    def staler(command: Command) -> Any:
+        body = command.body
+        if isinstance(body, CompleteActivity) and body.activity.attempt > 1:
+            return replace(body, activity=replace(body.activity, attempt=body.activity.attempt - 1))
+        return None
+
+    return with_commands(log, staler)
+
+
+@breaks("I5", "transfers")
+def a_failure_that_is_recorded_as_a_success(log: Forged) -> object:
+    failure = Failure("no", info=ApplicationFailureInfo("No"))
+    return with_commands(log, lambda c: FailActivity(c.body.activity, failure) if isinstance(c.body, CompleteActivity) else None)
+
+
+@breaks("I9", "transfers")
+def a_task_with_another_input(log: Forged) -> object:
+    return log.change(TASKS, lambda task: replace(task, input=ALTERED))
+
+
+@breaks("I9", "transfers")
+def a_task_of_another_type(log: Forged) -> object:
+    return log.change(TASKS, lambda task: replace(task, activity_type="else"))
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_log_is_rejected_by_the_rule_that_is_there_for_it(name: str) -> None:
     invariant, workload, deed = BAD[name]
@@ -461,6 +537,18 @@ def test_a_good_log_is_accepted_by_every_rule(workload: str) -> None:
     report = Forged(done(workload)).check()
     assert [str(witness) for verdict in report.verdicts for witness in verdict.witnesses] == []
     assert {verdict.invariant for verdict in report.verdicts if verdict.state is State.NOT_CHECKED} == OUTSIDE
+
+
+def test_a_client_that_waited_must_be_told_the_result_that_is_recorded() -> None:
+    world = World(partitions=1)
+    request = Request("asked", world.clock.ms + 60_000, ReplyAddress("somebody", 0))
+    world.send(Command("chain", StartWorkflow("SimChain", "sim", plain(0, 0), await_result=True), request))
+    world.start()
+    world.run_until_done()
+    assert Forged(world).check().of("I1").state is State.HOLDS
+    log = Forged(world)
+    log.change(REPLIES, lambda r: replace(r, body=replace(r.body, result=ALTERED)) if isinstance(r.body, WorkflowClosed) else r)
+    assert log.check().of("I1").state is State.BROKEN
 
 
 def test_a_summary_may_tell_of_a_run_that_was_forgotten_since_but_not_of_one_that_never_was() -> None:
