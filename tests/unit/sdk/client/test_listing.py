@@ -69,3 +69,8 @@ async def test_a_partition_is_described_by_its_own_owner(client: Client, owner: 
     assert await client.describe_partition(3, with_digest=True) == described
     assert owner.received(DescribePartition) == [DescribePartition(with_digest=True)]
     assert {partition for partition, _ in owner.commands} == {3}
+
+
+async def test_a_list_of_nothing_asks_nobody(client: Client, owner: ScriptedOwner) -> None:
+    assert [one async for one in client.list_workflows(limit=0)] == []
+    assert not owner.commands

@@ -72,6 +72,13 @@ async def test_a_request_id_that_the_caller_chose_is_the_one_that_is_sent(client
     assert owner.requests(StartWorkflow) == ["order-7"]
 
 
+@pytest.mark.parametrize("request_id", ["x" * 2_000, "a\x00b"])
+async def test_a_request_id_that_no_owner_would_take_is_refused_at_once(client: Client, owner: ScriptedOwner, request_id: str) -> None:
+    with pytest.raises(LimitExceeded, match="request id"):
+        await client.start_workflow("Transfer", id="wf-1", task_queue="q", request_id=request_id)
+    assert not owner.commands
+
+
 async def test_copies_of_an_answer_are_ignored(client: Client, owner: ScriptedOwner) -> None:
     owner.script = lambda command: (
         (Accepted("run-1"),) * 3 if isinstance(command.body, SignalWorkflow) else (Accepted("a copy from elsewhere"), QueryAnswered())

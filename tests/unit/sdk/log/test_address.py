@@ -83,6 +83,10 @@ def test_a_wrong_address_is_an_error_that_shows_the_accepted_ones(url: str, says
     [
         "kafka://user:s3cret@a:1/x",
         "kafka://a:1?sasl.password=s3cret",
+        "kafka://user:s3cret/s3cret@a:1",
+        "kafka://user:1234/s3cret@a:1",
+        "kafka://user:s3cret?s3cret@a:1",
+        "user:12/s3cret@a:1",
         "kafka://a:1?librdkafka.sasl.password=s3cret&librdkafka.sasl.password=s3cret",
         "kafka://a:1?librdkafka.sasl.password=s3cret&nonsense=s3cret",
         "kafka://a:1?librdkafka.sasl.password=s3cret&librdkafka.no.such.property=1",
