@@ -125,6 +125,9 @@ class CodeInstance(Runtime):
 
     def activate(self, activation: Activation) -> Activated:
         """Run the code until every coroutine is blocked. Raises ActivationError."""
+        if unknown := sorted(self._flags.difference(BEHAVIOUR)):
+            text = f"it began with behaviour {unknown} of a newer build: run the owner with that build"
+            raise self._failed(NondeterminismError(f"workflow {self._start.workflow_id!r}, run {self._start.run_id}: {text}"))
         self._time_ms = max(self._time_ms, activation.time_ms)
         self._loop.now_seconds = self._time_ms / 1000
         self._history_length = activation.first_produced_event_id - 1
@@ -185,8 +188,7 @@ class CodeInstance(Runtime):
         asyncio._set_running_loop(self._loop)
         try:
             self._watchdog.begin(f"dropping workflow {self._start.workflow_id!r}")
-            with refuse.unrestricted():  # what the code has lifted in a block that it leaves now must not be put back
-                contextvars.copy_context().run(self._unwind)
+            contextvars.copy_context().run(self._unwind)
         except BaseException as error:  # noqa: BLE001 - nothing that dropped code does may reach the owner
             _logger.debug("workflow %r: %r while it was dropped", self._start.workflow_id, error)
         finally:

@@ -26,6 +26,8 @@ from perdure.workflow._errors import RestrictedWorkflowAccessError
 
 class _State(threading.local):
     active = False
+    inside = False
+    """Whether this thread is in an activation, restricted at the moment or not."""
     first: RestrictedWorkflowAccessError | None = None
 
 
@@ -65,34 +67,34 @@ _AUDITED = {
 @contextlib.contextmanager
 def restricted() -> Iterator[None]:
     """Refuse from here to the end of the block, on this thread."""
-    before = _state.active
-    _state.active = True
+    before = _state.active, _state.inside
+    _state.active = _state.inside = True
     try:
         yield
     finally:
-        _state.active = before
+        _state.active, _state.inside = before
 
 
 @contextlib.contextmanager
 def unrestricted() -> Iterator[None]:
-    """Lift it for a block."""
+    """Lift it for a block. Code that waits in such a block may leave it when its run is dropped: that puts nothing back."""
     before = _state.active
     _state.active = False
     try:
         yield
     finally:
-        _state.active = before
+        _state.active = before and _state.inside
 
 
 def enter() -> None:
     """`restricted` for a hot path: refuse until `leave`."""
     _state.first = None
-    _state.active = True
+    _state.active = _state.inside = True
 
 
 def leave() -> RestrictedWorkflowAccessError | None:
     """End what `enter` began; the first thing that was refused, even if the code caught the error."""
-    _state.active = False
+    _state.active = _state.inside = False
     first, _state.first = _state.first, None
     return first
 

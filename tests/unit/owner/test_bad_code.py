@@ -1,0 +1,93 @@
+"""One workflow's code stops neither its partition nor the process, and does not hang without a word (P9, F2)."""
+
+from dataclasses import replace
+
+import pytest
+
+from kit.sim_workflows import WORKFLOWS
+from kit.world import LIMITS, Process, World, plain
+from perdure import workflow
+from perdure._replay import refuse
+from perdure._replay.runtime import CodeHost
+from perdure.exceptions import ApplicationError
+from perdure_platform.node.assignment import Stage
+from perdure_schemas import notes
+from perdure_schemas.commands import QueryWorkflow, StartWorkflow
+
+
+class Odd:
+    """Has no JSON."""
+
+
+@workflow.defn
+class Bad:
+    @workflow.run
+    async def run(self, how: str) -> None:
+        if how == "details":
+            raise ApplicationError("no", Odd())
+        if how == "cause":
+            raise KeyError("x") from ApplicationError("no", Odd())
+        with workflow.unsafe.sandbox_unrestricted():
+            await workflow.wait_condition(lambda: False)
+
+    @workflow.query
+    def details(self) -> None:
+        raise ApplicationError("no", Odd())
+
+    @workflow.query
+    def leave(self) -> None:
+        raise SystemExit
+
+
+def owner(cached_runs: int = 100) -> tuple[World, Process]:
+    world = World(partitions=1)
+    process = world.start()
+    host, limits = CodeHost([*WORKFLOWS, Bad], deadlock_timeout_ms=0), replace(LIMITS, cached_runs_max=cached_runs)
+    process.node._around = replace(process.node._around, host=host, limits=limits)
+    return world, process
+
+
+def steps(world: World, count: int = 100) -> None:
+    for _ in range(count):
+        world.step()
+
+
+def answers(world: World, process: Process) -> bool:
+    """Whether its partition is led, and another workflow is started on it."""
+    asked = world.ask("good", StartWorkflow("SimNote", "sim"))
+    steps(world)
+    return process.node.partitions[0].stage is Stage.LEADING and world.asked[asked].answer is not None
+
+
+@pytest.mark.parametrize("how", ["details", "cause"])
+def test_a_failure_that_cannot_be_written_blocks_its_run_alone_and_says_so(how: str) -> None:
+    world, process = owner()
+    world.ask("bad", StartWorkflow("Bad", "sim", plain(how)))
+    steps(world)
+    assert answers(world, process)
+    written = [note for _, _, record in world.live() for transition in record.transitions for note in transition.notes]
+    blocked = [note.failure.message for note in written if isinstance(note, notes.ActivationFailed)]
+    assert blocked
+    assert all("cannot be encoded" in said for said in blocked)
+
+
+@pytest.mark.parametrize("query", ["details", "leave"])
+def test_a_query_fails_alone(query: str) -> None:
+    world, process = owner()
+    world.ask("bad", StartWorkflow("Bad", "sim", plain("wait")))
+    steps(world)
+    asked = world.ask("bad", QueryWorkflow(query))
+    steps(world)
+    assert world.asked[asked].answer is not None
+    assert answers(world, process)
+
+
+def test_a_run_that_waits_unrestricted_can_be_dropped() -> None:
+    """Or the owner's own thread would be taken for workflow code, and its next look at a clock refused."""
+    world, process = owner(cached_runs=0)
+    try:
+        world.ask("bad", StartWorkflow("Bad", "sim", plain("wait")))
+        steps(world)
+        assert answers(world, process)
+    finally:
+        refuse._state.active = False
