@@ -56,6 +56,14 @@ def test_a_strike_counts_when_its_owner_dies_on_it_and_is_cleared_by_what_follow
     assert after(claim(1, "a"), strike(""), position()).strikes == {}
 
 
+def test_who_hands_over_with_an_input_announced_and_not_tried_leaves_its_strikes_as_they_were() -> None:
+    died_on = (claim(1, "a"), strike("w"), claim(2, "b"), strike("w"), claim(3, "c"))
+    known = after(*died_on, strike("w"), position(resigned=True))
+    assert known.strikes == {"w": 2}
+    assert not known.is_struck
+    assert after(*died_on, strike("w"), position(resigned=True), claim(4, "d")).strikes == {"w": 2}
+
+
 RECORDS = st.one_of(
     st.builds(claim, st.integers(2, 99), st.sampled_from([f"i{n}" for n in range(30)])),
     st.builds(strike, st.sampled_from(["", *(f"w{n}" for n in range(30))])),

@@ -20,12 +20,13 @@ def advance_caution(caution: Caution, record: HistoryRecord, time_ms: int) -> Ca
             return replace(caution, struck=record.workflow_id, is_struck=True, resigned=False)
         case Checkpoint():
             return record.caution  # who has read from further back has come to the same
+        case PositionRecord(resigned=True):
+            return replace(caution, struck="", is_struck=False, resigned=True)  # who leaves does not try what it has announced
         case _:
-            resigned = isinstance(record, PositionRecord) and record.resigned
-            if not caution.is_struck and caution.resigned == resigned:
+            if not caution.is_struck and not caution.resigned:
                 return caution
             strikes = {name: count for name, count in caution.strikes.items() if not caution.is_struck or name != caution.struck}
-            return replace(caution, strikes=strikes, struck="", is_struck=False, resigned=resigned)
+            return replace(caution, strikes=strikes, struck="", is_struck=False, resigned=False)
 
 
 def _claimed(caution: Caution, claim: Claim, time_ms: int) -> Caution:
