@@ -5,7 +5,7 @@
 #   make test [SEED=n]      all tests but the longer faults, with a real Kafka broker that is started here, or the one in PERDURE_TEST_KAFKA=host:port
 #   make faults [ROW=word]  faults put to real processes and a real broker, row by row, with a report in .cache/faults.jsonl
 #   make soak [MINUTES=n] [LOG=sqlite]  owners, workers and load under a random fault every 15 s; half an hour, on Kafka, if not told otherwise
-#   make sim [SEEDS=n]      the simulation in full: a failure at every port call, pairs of them, and 20,000 random schedules
+#   make sim [SEEDS=n]      the simulation in full: lives of the public API, a failure at every port call, pairs of them, 20,000 random schedules
 #   make mutants            each misreading of the protocol put into the code: what finds it, and how soon, as a table (half an hour)
 #   make check              format, lint, strict types
 #   make bench              throughput, latency and rebuild rate, as a table
