@@ -154,7 +154,7 @@ def test_a_result_of_an_attempt_that_is_over_comes_too_late(namespaces: Namespac
     assert first.poll() is None
     assert second.poll() is None
     attempts = {execution.attempt for execution in beats.executions(work.directory)}
-    assert attempts >= {1, 2}
+    assert min(attempts) == 1 < max(attempts)  # on a slow machine the second ones may pass before anybody takes them
 
 
 def test_reports_for_nobody_change_nothing(namespaces: Namespaces, row: Row) -> None:
