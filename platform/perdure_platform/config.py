@@ -33,6 +33,9 @@ class OwnerLimits:
     unsent_effects_max: int = 10_000
     """Effects that wait for their producer; above it the owner takes no commands."""
 
+    unreleased_records_max: int = 100_000
+    """Nor while so many records of its partition wait for an effect that is not delivered, their own or an older one's."""
+
     cached_runs_max: int = 2_000
     """Runs kept in memory, per partition."""
 

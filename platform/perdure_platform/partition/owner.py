@@ -426,6 +426,7 @@ class PartitionOwner:
             and len(self.confirmer.in_flight) < self._limits.in_flight_records_max
             and self.confirmer.in_flight_bytes < self._limits.in_flight_bytes_max
             and self._lanes.waiting < self._limits.unsent_effects_max
+            and self._releaser.unreleased_records < self._limits.unreleased_records_max
         )
 
     @property

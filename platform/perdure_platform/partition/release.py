@@ -84,6 +84,11 @@ class Releaser:
         return self._open[0].offset - 1 if self._open else self._last_offset
 
     @property
+    def unreleased_records(self) -> int:
+        """How many records lie at or behind the oldest one of which an effect is not acknowledged."""
+        return len(self._open)
+
+    @property
     def is_settled(self) -> bool:
         """Whether every effect that was released is acknowledged."""
         return not self._open

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 
 import pytest
 
 from kit.slow_medium import Fate
-from kit.world import STEP_MS, World, commands_of, open_account, transfer
+from kit.world import FIRST, LIMITS, STEP_MS, World, commands_of, open_account, transfer
 from perdure._log.memory.medium import Append
+from perdure_platform.config import OwnerLimits
+from perdure_schemas.commands import StartWorkflow
 from perdure_schemas.placement import partition_of
 
 AWAY = 1
@@ -27,9 +30,9 @@ def steps(world: World, count: int) -> None:
         world.step()
 
 
-def stuck_world() -> World:
+def stuck_world(limits: OwnerLimits = LIMITS) -> World:
     """Owners' commands to one partition fail, and one waits to go there."""
-    world = World(partitions=2)
+    world = World(partitions=2, limits=limits)
     process = world.start()
     for account in (*names("account", AWAY, 2), *names("account", 0, 2)):
         world.ask(account, open_account())
@@ -71,4 +74,19 @@ def test_what_cannot_be_sent_is_tried_less_and_less_often_and_operators_are_told
     assert any("commands for partition 1" in record.getMessage() for record in caplog.records)
     world.medium.fate = lambda append: Fate.LANDS
     world.run_until_done()
+    world.check()
+
+
+def test_what_is_remembered_behind_a_command_that_cannot_be_sent_is_bounded() -> None:
+    world = stuck_world(replace(LIMITS, unreleased_records_max=20))
+    (owner,) = (one.owner for number, one in world.processes[FIRST].node.partitions.items() if number != AWAY)
+    assert owner is not None
+    for name in names("note", 0, 60):
+        world.ask(name, StartWorkflow("SimNote", "sim"))
+        steps(world, 2)
+    assert not owner.has_room
+    assert owner._releaser.unreleased_records < 60
+    world.medium.fate = lambda append: Fate.LANDS
+    world.run_until_done()
+    assert owner.has_room
     world.check()
