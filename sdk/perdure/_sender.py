@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -155,10 +155,11 @@ class Sender:
                 del self._in_flight[token]
                 self._settled.append((token, None))
         replace = False
+        together = Counter(item.partition for item in self._in_flight) if failures else Counter()
         for failure in failures:
             cause = failure.error if isinstance(failure.error, LogError) else LogUnavailable(str(failure.error))
             replace = replace or not isinstance(cause, RecordTooLarge | LogBusy)
-            if isinstance(cause, RecordTooLarge) and sum(item.partition == failure.partition for item in self._in_flight) > 1:
+            if isinstance(cause, RecordTooLarge) and together[failure.partition] > 1:
                 # Brokers measure batches, so it may be the size of others.
                 cause = LogUnavailable(f"{self._topic}[{failure.partition}]: one record of a batch was refused for its size ({cause})")
             if isinstance(failure.token, Outgoing) and failure.token in self._in_flight:

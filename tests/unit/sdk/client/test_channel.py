@@ -181,6 +181,11 @@ class TestFailingAppends:
         with pytest.raises(RecordTooLarge):
             await line.send(signal("wf-1", size_bytes=10_000))
 
+    async def test_none_of_a_batch_that_was_refused_for_its_size_is_blamed(self, failing: FailingLog, line: Channel) -> None:
+        failing.fail = lambda *_: RecordTooLarge("too large")
+        outcomes = await asyncio.gather(*(line.send(signal("wf-1")) for _ in range(3)), return_exceptions=True)
+        assert all(isinstance(outcome, LogUnavailable) for outcome in outcomes)
+
     async def test_what_is_not_acknowledged_at_the_close_is_reported_as_unknown(self, failing: FailingLog, log: Log) -> None:
         channel = await Channel.open(failing, "default")
         failing.hold = True
