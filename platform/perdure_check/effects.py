@@ -143,8 +143,7 @@ def _command_of(transition: Decoded, event_id: int, event: Decoded) -> tuple[str
 
 def task_content(body: Decoded) -> int:
     """A number that an ActivityTaskScheduled and its tasks share."""
-    said = [repr(body[name]) for name in ("activity_id", "activity_type", "task_queue", "input")]
-    return int.from_bytes(hashlib.blake2b(repr(said).encode(), digest_size=8).digest(), "big")
+    return number_of([body[name] for name in ("activity_id", "activity_type", "task_queue", "input")])
 
 
 def _answer(kind: str, source: Decoded) -> tuple[str, Decoded]:
@@ -160,4 +159,9 @@ def signature_of(body: Decoded) -> int:
     """A number that two equal effects share."""
     said: list[Any] = [body[KIND], bool(body.get("failure")) if body[KIND].startswith("Resolve") else None]
     said += [(name, body[name]) for name in _SIGNED if body.get(name)]
-    return int.from_bytes(hashlib.blake2b(repr(said).encode(), digest_size=8).digest(), "big")
+    return number_of(said)
+
+
+def number_of(value: object) -> int:
+    """A number that equal values share, and hardly any others."""
+    return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=8).digest(), "big")

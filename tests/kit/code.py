@@ -35,6 +35,11 @@ def value(plain: Any) -> Payloads:
     return (Payload({"encoding": b"json/plain"}, json.dumps(plain, separators=(",", ":")).encode()),)
 
 
+def kinds(requested: list[Any]) -> list[str]:
+    """What was asked for, by name."""
+    return [type(action).__name__ for action in requested]
+
+
 @dataclass
 class Code:
     """A run of `cls`: every activation is recorded, and can be replayed into another instance."""

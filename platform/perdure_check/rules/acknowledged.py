@@ -142,8 +142,7 @@ class Acknowledged(Rule):
         settled = [one for one in self.context.settled.get(request_id, ()) if one.workflow_id == self._acting[request_id]]
         if any(one.signature == signature_of(body) for one in settled):
             return
-        place = arrived.reply
-        told = f"{place} tells request {request_id!r} of workflow {self._acting[request_id]!r} {body[KIND]}"
+        told = f"{arrived.reply} tells request {request_id!r} of workflow {self._acting[request_id]!r} {body[KIND]}"
         if settled:
             self.breaks(f"{told}, and its live record says {settled[0].outcome}", None, None, settled[0].offset)
         elif not self.context.is_trimmed and not self.context.stopped:
@@ -157,9 +156,8 @@ class Acknowledged(Rule):
             return
         if status == body["status"] or (status is None and (self.context.is_trimmed or self.context.stopped)):
             return
-        place = arrived.reply
         known = "is not closed by any live record" if status is None else f"is closed with status {status}"
-        self.breaks(f"{place} tells that run {body['run_id']} closed with status {body['status']}, and it {known}")
+        self.breaks(f"{arrived.reply} tells that run {body['run_id']} closed with status {body['status']}, and it {known}")
 
     # -- what drivers were told
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from perdure_check.avro import KIND
-from perdure_check.effects import Attempt
+from perdure_check.effects import Attempt, number_of
 from perdure_check.facts import Activity, Arrived, Fact
 from perdure_check.fold import ACTIVITY_ENDS
 from perdure_check.rules.base import Rule, Watcher
@@ -25,7 +23,7 @@ class _Outcome:
 
     report: str
     attempt: Attempt
-    result: bytes
+    result: int
     partition: int
     offset: int
     reported: bool = False
@@ -83,7 +81,7 @@ class Activities(Rule):
         if not report or is_owners or fact.carried:
             return
         name = fact.run.run_id, fact.body["scheduled_event_id"], attempt
-        outcome = _Outcome(report, name, _digest(fact.body.get("result")), fact.entry.partition, fact.entry.offset)
+        outcome = _Outcome(report, name, number_of(fact.body.get("result")), fact.entry.partition, fact.entry.offset)
         self._reported.append(outcome)
         for offset in fact.entry.body["command_offsets"]:
             self._by_command[fact.entry.partition, offset].append(outcome)
@@ -95,7 +93,7 @@ class Activities(Rule):
             return
         body = arrived.body["body"]
         for outcome in outcomes:
-            if body[KIND] == outcome.report and _digest(body.get("result")) == outcome.result:
+            if body[KIND] == outcome.report and number_of(body.get("result")) == outcome.result:
                 told = body["activity"]
                 named = told["run_id"], told["scheduled_event_id"], told["attempt"]
                 # Who completes an activity from outside may name it by its id, and then means the attempt that is out.
@@ -150,9 +148,8 @@ class Activities(Rule):
         told = arrived.body["body"]
         nonce = self._granted.get((told["run_id"], told["scheduled_event_id"], told["attempt"]))
         if nonce is not None and nonce != told["nonce"]:
-            place = arrived.reply
             whom = f"attempt {told['attempt']} of event {told['scheduled_event_id']} of run {told['run_id']}"
-            self.breaks(f"{place} grants {whom} to delivery {told['nonce']!r}, and it was granted to {nonce!r}")
+            self.breaks(f"{arrived.reply} grants {whom} to delivery {told['nonce']!r}, and it was granted to {nonce!r}")
 
     def finish(self) -> None:
         """See Rule."""
@@ -165,8 +162,3 @@ class Activities(Rule):
                     )
                     self.witness(Witness(sentence, outcome.partition, (outcome.offset,)))
         self.detail = f"{self._outcomes} outcomes, each of the attempt that was out, and {len(self._reported)} as workers reported them"
-
-
-def _digest(value: Any) -> bytes:
-    """Equal for equal payloads."""
-    return hashlib.blake2b(repr(value).encode(), digest_size=8).digest()

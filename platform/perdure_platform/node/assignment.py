@@ -170,7 +170,7 @@ class AssignedPartition:
             logger.warning("partition %d: claim given up: %s", self.topics.partition, retired, extra=self._extra())
             self._retire()
         except HistoryGap as gap:
-            self._read_again(gap)
+            self._read_again(self._history_gap, gap.expected, gap)
         except NotAStart as error:
             search = self._search
             self._set_store_aside(str(error))
@@ -231,19 +231,16 @@ class AssignedPartition:
                 self._stop(gone)
 
     def _ends_short(self, position: int, error: LogCorrupt) -> None:
-        """The log is said to end before what it has given: it has lost that if it says so each time. Nothing is claimed meanwhile."""
-        if self._short_ends.is_believed(position):
+        """The log is said to end before what it has given."""
+        self._read_again(self._short_ends, position, error)
+
+    def _read_again(self, readings: GapReadings, position: int, error: Exception) -> None:
+        """A reader may skip, and a leader be out of date: reading begins anew, and nothing is claimed. What is missing at `position` each
+        time is missing in the log."""
+        if readings.is_believed(position):
             self._stop(error)
             return
-        logger.warning("partition %d: %s; asking again", self.topics.partition, error, extra=self._extra())
-        self._retire()
-
-    def _read_again(self, gap: HistoryGap) -> None:
-        """A reader that has skipped is begun anew; what is missing each time is missing in the log."""
-        if self._history_gap.is_believed(gap.expected):
-            self._stop(gap)
-            return
-        logger.warning("partition %d: %s; reading again", self.topics.partition, gap, extra=self._extra())
+        logger.warning("partition %d: %s; reading again", self.topics.partition, error, extra=self._extra())
         self._retire()
 
     def damaged(self, error: PartitionDamaged) -> None:
@@ -477,14 +474,14 @@ class AssignedPartition:
         self._backoff.lost()
         self.stage = Stage.WAITING
 
-    def _set_store_aside(self, why: str) -> bool:
-        """Start over without it; False, and stopped, where it cannot be moved."""
+    def _set_store_aside(self, why: str) -> None:
+        """Start over without it; stop where it cannot be moved."""
         self._drop()
         try:
             kept = self._around.stores.set_aside(self.topics.partition, why)
         except PerdureError as error:
             self._stop(error)
-            return False
+            return
         logger.warning(
             "partition %d: its store cannot be used (%s); it is kept in %s, and the partition is rebuilt from the log",
             self.topics.partition,
@@ -493,7 +490,6 @@ class AssignedPartition:
             extra=self._extra(),
         )
         self._retire()  # not at once: what is written next may be damaged as well
-        return True
 
     def _stop(self, error: Exception) -> None:
         logger.error(

@@ -141,10 +141,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def call_soon(  # type: ignore[override]  # as loose as asyncio's own loops
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        if self.perdure_runtime.is_read_only:
-            self.perdure_runtime.refuse_read_only("let anything run later")
         handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
+        self._let_run(handle)
         return handle
 
     def call_later(  # type: ignore[override]
@@ -152,9 +150,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(self.now_seconds + delay, callback, args, self, context)
         if delay <= 0:
-            if self.perdure_runtime.is_read_only:
-                self.perdure_runtime.refuse_read_only("let anything run later")
-            self._ready.append(handle)
+            self._let_run(handle)
         else:
             self._start_timer(handle, delay)
         return handle
@@ -163,6 +159,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_later(when - self.now_seconds, callback, *args, context=context)
+
+    def _let_run(self, handle: asyncio.Handle) -> None:
+        if self.perdure_runtime.is_read_only:
+            self.perdure_runtime.refuse_read_only("let anything run later")
+        self._ready.append(handle)
 
     def fire(self, handle: asyncio.TimerHandle) -> None:
         """A timer's time has come."""

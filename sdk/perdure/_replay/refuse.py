@@ -65,17 +65,6 @@ _AUDITED = {
 
 
 @contextlib.contextmanager
-def restricted() -> Iterator[None]:
-    """Refuse from here to the end of the block, on this thread."""
-    before = _state.active, _state.inside
-    _state.active = _state.inside = True
-    try:
-        yield
-    finally:
-        _state.active, _state.inside = before
-
-
-@contextlib.contextmanager
 def unrestricted() -> Iterator[None]:
     """Lift it for a block. Code that waits in such a block may leave it when its run is dropped: that puts nothing back."""
     before = _state.active
@@ -87,7 +76,7 @@ def unrestricted() -> Iterator[None]:
 
 
 def enter() -> None:
-    """`restricted` for a hot path: refuse until `leave`."""
+    """Refuse from here until `leave`, on this thread."""
     _state.first = None
     _state.active = _state.inside = True
 

@@ -468,26 +468,24 @@ def with_commands(log: Forged, change: Callable[[Command], Any]) -> object:
 ALTERED = (Payload({"encoding": b"json/plain"}, b'"altered"'),)
 
 
+def with_altered(log: Forged, kind: type[Any], **fields: object) -> object:
+    """The first events of a kind say something else."""
+    return log.change(HISTORY, lambda r: with_events(r, lambda event: replace(event, **fields) if isinstance(event, kind) else event))
+
+
 @breaks("I1", "transfers")
 def a_start_with_another_input(log: Forged) -> object:
-    return log.change(
-        HISTORY, lambda r: with_events(r, lambda e: replace(e, input=ALTERED) if isinstance(e, events.WorkflowExecutionStarted) else e)
-    )
+    return with_altered(log, events.WorkflowExecutionStarted, input=ALTERED)
 
 
 @breaks("I1", "transfers")
 def a_start_of_another_type(log: Forged) -> object:
-    return log.change(
-        HISTORY,
-        lambda r: with_events(r, lambda e: replace(e, workflow_type="Else") if isinstance(e, events.WorkflowExecutionStarted) else e),
-    )
+    return with_altered(log, events.WorkflowExecutionStarted, workflow_type="Else")
 
 
 @breaks("I5", "transfers")
 def a_result_that_no_worker_has_reported(log: Forged) -> object:
-    return log.change(
-        HISTORY, lambda r: with_events(r, lambda e: replace(e, result=ALTERED) if isinstance(e, events.ActivityTaskCompleted) else e)
-    )
+    return with_altered(log, events.ActivityTaskCompleted, result=ALTERED)
 
 
 @breaks("I5", "transfers")

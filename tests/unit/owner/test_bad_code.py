@@ -4,45 +4,22 @@ from dataclasses import replace
 
 import pytest
 
+from kit.bad_workflows import FailsOfAnOddCause, FailsWithOddDetails, OddQueries, WaitsUnrestricted
 from kit.sim_workflows import WORKFLOWS
-from kit.world import LIMITS, Process, World, plain
-from perdure import workflow
+from kit.world import LIMITS, Process, World
 from perdure._replay import refuse
 from perdure._replay.runtime import CodeHost
-from perdure.exceptions import ApplicationError
 from perdure_platform.node.assignment import Stage
 from perdure_schemas import notes
 from perdure_schemas.commands import QueryWorkflow, StartWorkflow
 
-
-class Odd:
-    """Has no JSON."""
-
-
-@workflow.defn
-class Bad:
-    @workflow.run
-    async def run(self, how: str) -> None:
-        if how == "details":
-            raise ApplicationError("no", Odd())
-        if how == "cause":
-            raise KeyError("x") from ApplicationError("no", Odd())
-        with workflow.unsafe.sandbox_unrestricted():
-            await workflow.wait_condition(lambda: False)
-
-    @workflow.query
-    def details(self) -> None:
-        raise ApplicationError("no", Odd())
-
-    @workflow.query
-    def leave(self) -> None:
-        raise SystemExit
+BAD = [FailsOfAnOddCause, FailsWithOddDetails, OddQueries, WaitsUnrestricted]
 
 
 def owner(cached_runs: int = 100) -> tuple[World, Process]:
     world = World(partitions=1)
     process = world.start()
-    host, limits = CodeHost([*WORKFLOWS, Bad], deadlock_timeout_ms=0), replace(LIMITS, cached_runs_max=cached_runs)
+    host, limits = CodeHost([*WORKFLOWS, *BAD], deadlock_timeout_ms=0), replace(LIMITS, cached_runs_max=cached_runs)
     process.node._around = replace(process.node._around, host=host, limits=limits)
     return world, process
 
@@ -59,10 +36,10 @@ def answers(world: World, process: Process) -> bool:
     return process.node.partitions[0].stage is Stage.LEADING and world.asked[asked].answer is not None
 
 
-@pytest.mark.parametrize("how", ["details", "cause"])
-def test_a_failure_that_cannot_be_written_blocks_its_run_alone_and_says_so(how: str) -> None:
+@pytest.mark.parametrize("name", ["FailsWithOddDetails", "FailsOfAnOddCause"])
+def test_a_failure_that_cannot_be_written_blocks_its_run_alone_and_says_so(name: str) -> None:
     world, process = owner()
-    world.ask("bad", StartWorkflow("Bad", "sim", plain(how)))
+    world.ask("bad", StartWorkflow(name, "sim"))
     steps(world)
     assert answers(world, process)
     written = [note for _, _, record in world.live() for transition in record.transitions for note in transition.notes]
@@ -71,10 +48,10 @@ def test_a_failure_that_cannot_be_written_blocks_its_run_alone_and_says_so(how: 
     assert all("cannot be encoded" in said for said in blocked)
 
 
-@pytest.mark.parametrize("query", ["details", "leave"])
+@pytest.mark.parametrize("query", ["details", "leave", "cancelled"])
 def test_a_query_fails_alone(query: str) -> None:
     world, process = owner()
-    world.ask("bad", StartWorkflow("Bad", "sim", plain("wait")))
+    world.ask("bad", StartWorkflow("OddQueries", "sim"))
     steps(world)
     asked = world.ask("bad", QueryWorkflow(query))
     steps(world)
@@ -86,7 +63,7 @@ def test_a_run_that_waits_unrestricted_can_be_dropped() -> None:
     """Or the owner's own thread would be taken for workflow code, and its next look at a clock refused."""
     world, process = owner(cached_runs=0)
     try:
-        world.ask("bad", StartWorkflow("Bad", "sim", plain("wait")))
+        world.ask("bad", StartWorkflow("WaitsUnrestricted", "sim"))
         steps(world)
         assert answers(world, process)
     finally:

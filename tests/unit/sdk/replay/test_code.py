@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kit.code import Code, completed, signal, value
+from kit.code import Code, completed, kinds, signal, value
 from perdure._replay import actions
 from perdure._replay.activate import SIGNALS_FIRST
 from perdure._replay.host import ActivationError, QueryError
@@ -17,10 +17,6 @@ from perdure_schemas.failure import ApplicationFailureInfo, Failure, RetryState
 
 sys.path.insert(0, str(Path(__file__).parent))
 flows: Any = importlib.import_module("workflows")
-
-
-def kinds(requested: list[Any]) -> list[str]:
-    return [type(action).__name__ for action in requested]
 
 
 def test_code_runs_until_it_is_blocked_and_goes_on_with_results() -> None:

@@ -1,25 +1,15 @@
 """What the code of one run does reaches neither another run nor its own replay (P5, P7, P9; semantics 4.1 and 4.4)."""
 
 import gc
-import importlib
-import sys
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kit.code import Code, signal, value
+from kit import bad_workflows as flows
+from kit.code import Code, kinds, signal, value
 from perdure._replay import actions, refuse
 from perdure._replay.activate import SETTLED_STAYS, SIGNALS_FIRST
 from perdure._replay.host import ActivationError, QueryError
-
-sys.path.insert(0, str(Path(__file__).parent))
-flows: Any = importlib.import_module("bad_workflows")
-
-
-def kinds(requested: list[Any]) -> list[str]:
-    return [type(one).__name__ for one in requested]
 
 
 def test_dropping_a_run_that_waits_unrestricted_leaves_its_owner_free() -> None:
