@@ -49,11 +49,13 @@ class Code:
     now_ms: int = 1_000_000
     flags: tuple[int, ...] = ()
     """Those of a run that an older build began; the first activation adds its own where there are none."""
+    deadlock_timeout_ms: int = 500
+    """0 waits for ever: for code that is slow on purpose."""
     history: list[tuple[int, tuple[tuple[int, Event], ...], int, tuple[Event, ...]]] = field(default_factory=list)
     next_id: int = 1
 
     def __post_init__(self) -> None:
-        self.host = CodeHost([self.cls], deadlock_timeout_ms=500)
+        self.host = CodeHost([self.cls], deadlock_timeout_ms=self.deadlock_timeout_ms)
         started = events.WorkflowExecutionStarted(self.host.names[0], "queue", self.arguments, "run-1")
         self.start = RunStart("ns", "wf-1", "run-1", self.now_ms, started)
         self.instance = self.host.open(self.start, self.flags)
