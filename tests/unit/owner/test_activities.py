@@ -194,6 +194,20 @@ def test_an_announced_attempt_times_out_and_is_tried_again() -> None:
     assert isinstance(activity.last_failure.info, TimeoutFailureInfo)
 
 
+def test_what_is_noted_of_a_timeout_does_not_grow_from_attempt_to_attempt() -> None:
+    core = Core(code=scheduling(start_to_close_timeout_ms=5_000, retry_options=RetryOptions(backoff_coefficient=1.0)))
+    core.start()
+    sizes: list[int] = []
+    for _ in range(5):
+        core.take(started(core))
+        core.take(ActivityHeartbeat(core.attempt(), 1, data("50")))
+        (note,) = core.pass_time(5_000).runs[0].notes
+        assert isinstance(note, notes.ActivityAttemptFailed)
+        sizes.append(len(repr(note)))
+        core.pass_time(1_000)
+    assert len(set(sizes)) == 1
+
+
 def test_no_timeout_before_the_backlog_is_read() -> None:
     core = Core(code=scheduling(start_to_close_timeout_ms=5_000), caught_up=True)
     core.start()

@@ -161,9 +161,12 @@ def fail_attempt(
 
 
 def time_out_attempt(draft: Draft, activity: ActivityState, timeout_type: TimeoutType) -> None:
-    """An attempt outlived its start-to-close or heartbeat timeout; the next follows if the policy has one."""
+    """An attempt outlived its start-to-close or heartbeat timeout; the next follows if the policy has one.
+
+    Of what is noted the failure before is no cause, nor that one's: an activity that times out for days would grow with every attempt.
+    """
     details = activity.heartbeat_details
-    failure = timeout_failure(f"activity {timeout_type.name} timeout", timeout_type, activity.last_failure, details)
+    failure = timeout_failure(f"activity {timeout_type.name} timeout", timeout_type, None, details)
     retry = _retry(draft, activity, failure, False)
     if not isinstance(retry, RetryState):
         draft.note(notes.ActivityAttemptFailed(activity.scheduled_event_id, activity.attempt, failure, retry, details))
