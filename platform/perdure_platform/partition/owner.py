@@ -147,7 +147,8 @@ class PartitionOwner:
         inputs, dead_letters = self._decode(admitted, now_ms)  # 1
         for workflow_id, arrived in inputs.items():  # each run once
             for batch in self._cut(arrived):
-                self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
+                while batch:
+                    batch = self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
         # Last: what stood before the turn's other records would be there twice if only a part of the turn landed.
         self._appender.add_dead_letters(dead_letters, now_ms, self._releaser.released)
         self._end_turn(now_ms, admitted)
@@ -276,7 +277,8 @@ class PartitionOwner:
             size_bytes += size
         return [tuple(batch) for batch in batches]
 
-    def _decide(self, workflow_id: str, batch: tuple[Input, ...], now_ms: int) -> None:
+    def _decide(self, workflow_id: str, batch: tuple[Input, ...], now_ms: int) -> tuple[Input, ...]:
+        """Decide and append; returns what is to be decided in the record that follows."""
         entry = self._runs.entry(workflow_id)
         decision = decide(entry.state, workflow_id, batch, self._context(now_ms))
         closed = self._close_replies(decision)
@@ -291,13 +293,15 @@ class PartitionOwner:
                     logger.error("partition %d: %s", self._topics.partition, parking.told(run.state))
             for request in decision.requests:
                 self._requests[request.workflow_id, request.request_id] = request
-        self._resting.extend((self._appender.sequence, item) for item in batch if isinstance(item, TaskUndeliverable))
+        decided = batch[: len(batch) - len(decision.left)]
+        self._resting.extend((self._appender.sequence, item) for item in decided if isinstance(item, TaskUndeliverable))
         self._let_rest()
         for answer in (*decision.answers, *(Answer(reply.address, reply.request_id, reply.body) for reply in closed[fitting:])):
             self._barrier.ask(lambda answer=answer: self._releaser.answer(answer), self._appender.sequence)  # type: ignore[misc]
         for run_id, waiter in decision.waiters:
             self.wait_for_close(workflow_id, run_id, waiter)
         self._look_at(workflow_id, entry.state, now_ms if any(isinstance(item, Due) for item in batch) else 0)
+        return decision.left
 
     def _end_turn(self, now_ms: int, admitted: Admitted) -> None:
         watermark = self.next_command_offset - 1

@@ -22,9 +22,9 @@ from perdure_schemas.history import CommitRecord, Mark
 def _on_every_record(patch: pytest.MonkeyPatch, changes: Callable[[Any], dict[str, Any]]) -> None:
     original_decide, original_append = PartitionOwner._decide, Appender._append
 
-    def decide(self: Any, *arguments: Any) -> None:
+    def decide(self: Any, *arguments: Any) -> Any:
         self._appender.changes = changes(self)
-        original_decide(self, *arguments)
+        return original_decide(self, *arguments)
 
     def append(self: Any, record: Any, *rest: Any) -> None:
         if isinstance(record, CommitRecord) and record.watermark is None:

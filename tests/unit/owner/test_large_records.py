@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from kit.world import LIMITS, World, commands_of, history_of, open_account, plain
+import pytest
+
+from kit.core import WORKER, Core
+from kit.world import LIMITS, World, commands_of, history_of, open_account, plain, transfer
 from perdure._log.memory.log import MemoryLog
+from perdure._replay.actions import Action, ScheduleActivity
+from perdure._replay.host import Activation
 from perdure_platform.partition.decode import NAME_LENGTH_MAX
 from perdure_platform.partition.lanes import Lanes
+from perdure_platform.partition.transition import deadlines, decide
+from perdure_platform.partition.transition.draft import Due, Input
 from perdure_schemas import codec
-from perdure_schemas.commands import Command, ReplyAddress, Request, SignalWorkflow
+from perdure_schemas.commands import (
+    ActivityHeartbeat,
+    ActivityReference,
+    ActivityStarted,
+    Command,
+    CompleteActivity,
+    FailActivity,
+    ReplyAddress,
+    Request,
+    SignalWorkflow,
+)
+from perdure_schemas.failure import Failure
 from perdure_schemas.history import Checkpoint, Claim, CommitRecord, PositionRecord
+from perdure_schemas.limits import COMMIT_RECORD_BYTES_MAX, PAYLOADS_BYTES_MAX
+from perdure_schemas.options import RetryOptions
+from perdure_schemas.payload import Payload
 from perdure_schemas.placement import partition_of
 from perdure_schemas.topics import RECORD_BYTES_MAX, TopicSpec
 
@@ -81,3 +103,75 @@ def test_a_record_that_no_log_takes_ends_the_claim_of_its_own_partition_alone() 
     lanes.push()
     lanes.turn()
     assert failed == [("ns.history", 1)]
+
+
+MANY = 12
+LARGE = (Payload({}, bytes(PAYLOADS_BYTES_MAX)),)
+
+
+def with_activities(**options: int) -> Core:
+    """A run with so many open activities that what one may hold, of all of them, is more than a record takes."""
+
+    def code(run: object, activation: Activation) -> tuple[Action, ...]:
+        if activation.first_produced_event_id > 2:
+            return ()
+        timeouts = {"start_to_close_timeout_ms": 60_000, "retry_options": RetryOptions(), **options}
+        return tuple(ScheduleActivity(str(number), "withdraw", **timeouts) for number in range(MANY))  # type: ignore[arg-type]
+
+    core = Core(code=code)
+    core.start()
+    for activity in attempts(core):
+        core.take(ActivityStarted(activity, "nonce", WORKER))
+    return core
+
+
+def attempts(core: Core) -> list[ActivityReference]:
+    activities = core.run.activities.values()
+    return [ActivityReference(core.run.run_id, activity.scheduled_event_id, activity.attempt) for activity in activities]
+
+
+def record_sizes(core: Core, *inputs: Input) -> Iterator[int]:
+    """How large the records are that `inputs` come to."""
+    while inputs:
+        decision = core.decide(*inputs)
+        transitions = tuple(run.transition() for run in decision.runs)
+        yield len(codec.encode_history(CommitRecord(1, "claim", 1, core.now_ms, -1, transitions=transitions)))
+        inputs = decision.left
+
+
+def test_attempts_with_large_heartbeats_that_time_out_together_take_as_many_records_as_they_need() -> None:
+    core = with_activities(heartbeat_timeout_ms=5_000)
+    for activity in attempts(core):
+        core.take(ActivityHeartbeat(activity, 1, LARGE))
+    core.now_ms += 5_000
+    assert max(record_sizes(core, Due())) < COMMIT_RECORD_BYTES_MAX
+    assert {activity.attempt for activity in attempts(core)} == {2}, "not all timed out"
+    core.now_ms += 1_000
+    assert max(record_sizes(core, Due())) < COMMIT_RECORD_BYTES_MAX
+    assert not any(activity.waits_for_retry for activity in core.run.activities.values()), "not all were dispatched again"
+
+
+def test_activities_that_close_with_large_failures_behind_them_take_as_many_records_as_they_need() -> None:
+    core = with_activities(schedule_to_close_timeout_ms=50_000)
+    for activity in attempts(core):
+        core.take(FailActivity(activity, Failure("x" * PAYLOADS_BYTES_MAX)))
+    core.pass_time(1_000)
+    half = attempts(core)[: MANY // 2]
+    assert max(record_sizes(core, *(core.arrived(CompleteActivity(one)) for one in half))) < COMMIT_RECORD_BYTES_MAX
+    assert len(attempts(core)) == MANY - MANY // 2, "not all have completed"
+    core.now_ms += 50_000
+    assert max(record_sizes(core, Due())) < COMMIT_RECORD_BYTES_MAX
+    assert not attempts(core), "not all have timed out"
+
+
+def test_what_a_record_does_not_take_is_in_the_next_of_the_same_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (decide, deadlines):
+        monkeypatch.setattr(module, "GROWN_BYTES_FULL", 0)
+    world = World(partitions=2)
+    for account in ("account-0", "account-1"):
+        world.ask(account, open_account())
+    for number in range(8):
+        world.ask(f"transfer-{number}", transfer("account-0", "account-1", 2 + number))
+    world.start()
+    world.run_until_done()
+    world.check()

@@ -13,21 +13,28 @@ from perdure_platform.partition.transition.state import ActivityState
 from perdure_schemas import events
 from perdure_schemas.failure import RetryState, TimeoutType
 
+GROWN_BYTES_FULL = 1024 * 1024
+"""A record that has grown by so much takes nothing more: an activity that closes adds up to thrice PAYLOADS_BYTES_MAX, its last failure
+twice and its details, to inputs of which the owner takes half a record."""
 
-def fire(draft: Draft) -> None:
-    """Do everything of the run that is due now and may be done now."""
+
+def fire(draft: Draft) -> bool:
+    """Do everything of the run that is due now and may be done now; False if the record is full before that is done."""
     context = draft.context
     run = draft.open_run
     if run is None or not context.caught_up_ms:
-        return
+        return True
     if _passed(run.timeout_ms(), context.caught_up_ms):
         workflow.time_out(draft)
-        return
+        return True
     for activity in sorted(run.activities.values(), key=_due_order):
+        if draft.grown_bytes > GROWN_BYTES_FULL:
+            return False
         _fire_activity(draft, activity)
     for event_id, timer in sorted(run.timers.items(), key=lambda item: (item[1].due_ms, item[0])):
         if timer.due_ms <= context.now_ms:
             draft.inbound(events.TimerFired(timer.timer_id, event_id))
+    return True
 
 
 def _due_order(activity: ActivityState) -> tuple[int, int]:

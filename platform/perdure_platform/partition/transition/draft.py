@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from perdure._replay.actions import Action
 from perdure._replay.host import Activation
 from perdure_platform.partition.transition import fold
-from perdure_platform.partition.transition.sizes import answered_bytes, payload_bytes, settled_bytes
+from perdure_platform.partition.transition.sizes import answered_bytes, grown_bytes, payload_bytes, settled_bytes
 from perdure_platform.partition.transition.state import RunState
 from perdure_schemas.commands import Command, CommandBody, ReplyAddress, Request
 from perdure_schemas.events import Event, ResultWaiter, WorkflowExecutionStarted
@@ -145,6 +145,8 @@ class Decision:
     commands: tuple[OutboundCommand, ...]
     answers: tuple[Answer, ...]
     waiters: tuple[tuple[str, ResultWaiter], ...]
+    left: tuple[Input, ...] = ()
+    """Inputs that are to be decided next, because their outcome may not fit into this record."""
 
     @property
     def is_recorded(self) -> bool:
@@ -171,6 +173,11 @@ class Draft:
         self._answers: list[Answer] = []
         self._waiters: list[tuple[str, ResultWaiter]] = []
         self.retry_now = False
+        self.left: tuple[Input, ...] = ()
+        self.taken_bytes = 0
+        """Of the commands so far, as they came."""
+        self.grown_bytes = 0
+        """Of what their outcome, or the clock, added to them."""
 
     # -- what handlers read
 
@@ -206,12 +213,14 @@ class Draft:
         """Handlers now work for this command."""
         self._offset = arrived.offset
         self._request = arrived.command.request
+        self.taken_bytes += arrived.size_bytes
 
     def inbound(self, event: Event) -> None:
         """An event from outside happened to the current run; its code will see it."""
         run = self.run
         run.inbound.append(event)
         fold.fold_inbound(run.state, event, self.now_ms)
+        self.grown_bytes += grown_bytes(event)
         self._settle_offset()
 
     def note(self, note: Note) -> None:
@@ -219,6 +228,7 @@ class Draft:
         run = self.run
         run.notes.append(note)
         fold.fold_note(run.state, note, self.now_ms)
+        self.grown_bytes += grown_bytes(note)
         self._settle_offset()
 
     def produce(self, event: Event) -> None:
@@ -308,7 +318,7 @@ class Draft:
     def size_bytes(self) -> int:
         """Roughly how large the record will be."""
         beside = sum(map(settled_bytes, self._requests)) + sum(map(answered_bytes, self._replies))
-        return beside + sum([run.size_bytes() for run in self._runs])
+        return beside + self.grown_bytes + sum([run.size_bytes() for run in self._runs])
 
     def already_settled(self, command: Command) -> bool:
         """Whether the command's request has its outcome; if so, the client gets it again."""
@@ -343,4 +353,5 @@ class Draft:
             tuple(self._commands),
             tuple(self._answers),
             tuple(self._waiters),
+            self.left,
         )

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, get_args
 
-from perdure_schemas.events import Event, MarkerRecorded
-from perdure_schemas.failure import ApplicationFailureInfo, Failure
+from perdure_schemas.events import ActivityTaskStarted, ActivityTaskTimedOut, Event, MarkerRecorded
+from perdure_schemas.failure import ApplicationFailureInfo, Failure, TimeoutFailureInfo
 from perdure_schemas.history import AddressedReply, SettledRequest
+from perdure_schemas.notes import ActivityAttemptDispatched, ActivityAttemptFailed, Note
 from perdure_schemas.replies import Outcome, Refused, ReplyBody, WorkflowClosed
 
 EVENT_BYTES = 256
@@ -70,6 +71,34 @@ def failure_bytes(failure: Failure | None) -> int:
         size += EVENT_BYTES + 4 * (len(failure.message) + len(failure.stack_trace))
         for payload in getattr(failure.info, "details", ()):
             size += payload.size_bytes
+        failure = failure.cause
+    return size
+
+
+def grown_bytes(fact: Event | Note) -> int:
+    """What a fact about an activity brings into a record that no input brought with it: failures and details of earlier attempts.
+
+    Not a part of `payload_bytes`, which replay has to give workflow code as it was.
+    """
+    match fact:
+        case ActivityTaskStarted():
+            return _noted_bytes(fact.last_failure)
+        case ActivityTaskTimedOut():
+            return _noted_bytes(fact.failure)
+        case ActivityAttemptFailed():
+            return _noted_bytes(fact.failure) + sum([payload.size_bytes for payload in fact.last_heartbeat_details])
+        case ActivityAttemptDispatched():
+            return sum([payload.size_bytes for payload in fact.heartbeat_details])
+        case _:
+            return 0
+
+
+def _noted_bytes(failure: Failure | None) -> int:
+    size = 0
+    while failure is not None:
+        info = failure.info
+        details = info.last_heartbeat_details if isinstance(info, TimeoutFailureInfo) else getattr(info, "details", ())
+        size += EVENT_BYTES + text_bytes(failure.message, failure.stack_trace) + sum([payload.size_bytes for payload in details])
         failure = failure.cause
     return size
 
