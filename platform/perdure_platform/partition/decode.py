@@ -11,7 +11,7 @@ from perdure_schemas.commands import Command, DescribePartition, ListWorkflows
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.errors import CodecError, LimitExceeded, LogCorrupt
 from perdure_schemas.headers import TRACE_PARENT
-from perdure_schemas.limits import ID_BYTES_MAX, REQUEST_LIFE_MAX_MS, check_id
+from perdure_schemas.limits import COMMIT_RECORD_BYTES_MAX, ID_BYTES_MAX, REQUEST_LIFE_MAX_MS, check_id
 from perdure_schemas.placement import partition_of
 
 FORMAT_LEVEL = 1
@@ -78,6 +78,10 @@ def decode(record: Record, partition_count: int, now_ms: int, tokens: Tokens) ->
     if objection and (command.origin is not None or command.request is None):
         return dead_letter(record, "forged", objection, now_ms)
     size_bytes = len(record.value) + NAMES_REPEATED * text_bytes(command.workflow_id, *(value for _, value in names))
+    if size_bytes > COMMIT_RECORD_BYTES_MAX:
+        objection = f"to record what comes of it takes {size_bytes} bytes; at most {COMMIT_RECORD_BYTES_MAX} are allowed"
+        if command.origin is not None or command.request is None:
+            return dead_letter(record, "oversized", objection, now_ms)
     return Arrived(record.offset, command, trace_parent(record), size_bytes, objection)
 
 

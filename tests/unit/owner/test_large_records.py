@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
-from kit.core import WORKER, Core
+from kit.core import WORKER, Core, produced
 from kit.world import LIMITS, World, commands_of, history_of, open_account, plain, transfer
 from perdure._log.memory.log import MemoryLog
 from perdure._replay.actions import Action, ScheduleActivity
@@ -21,19 +21,23 @@ from perdure_schemas.commands import (
     ActivityHeartbeat,
     ActivityReference,
     ActivityStarted,
+    CancelActivity,
     Command,
+    CommandBody,
     CompleteActivity,
     FailActivity,
     ReplyAddress,
     Request,
     SignalWorkflow,
 )
-from perdure_schemas.failure import Failure
+from perdure_schemas.events import ActivityTaskFailed
+from perdure_schemas.failure import ApplicationFailureInfo, Failure, RetryState
 from perdure_schemas.history import Checkpoint, Claim, CommitRecord, PositionRecord
 from perdure_schemas.limits import COMMIT_RECORD_BYTES_MAX, PAYLOADS_BYTES_MAX
 from perdure_schemas.options import RetryOptions
 from perdure_schemas.payload import Payload
 from perdure_schemas.placement import partition_of
+from perdure_schemas.replies import RefusalCode, Refused
 from perdure_schemas.topics import RECORD_BYTES_MAX, TopicSpec
 
 LONG = NAME_LENGTH_MAX - 10
@@ -162,6 +166,45 @@ def test_activities_that_close_with_large_failures_behind_them_take_as_many_reco
     core.now_ms += 50_000
     assert max(record_sizes(core, Due())) < COMMIT_RECORD_BYTES_MAX
     assert not attempts(core), "not all have timed out"
+
+
+@pytest.mark.parametrize("reports", [CompleteActivity, CancelActivity])
+def test_a_report_that_is_too_large_fails_its_attempt_for_good(reports: Callable[..., CommandBody]) -> None:
+    core = with_activities()
+    first = attempts(core)[0]
+    decision = core.take(reports(first, (*LARGE, *LARGE)))
+    failed = produced(decision)[-1]
+    assert isinstance(failed, ActivityTaskFailed)
+    assert failed.retry_state is RetryState.NON_RETRYABLE_FAILURE
+    assert len(attempts(core)) == MANY - 1
+
+
+def test_a_failure_that_is_too_large_beside_the_last_one_is_not_kept() -> None:
+    core = with_activities()
+    first = attempts(core)[0]
+    large = FailActivity(first, Failure("x" * (RECORD_BYTES_MAX // 2), info=ApplicationFailureInfo(non_retryable=True)))
+    refused = core.take(large, request_id="by a client")
+    assert [request.outcome.code for request in refused.requests if isinstance(request.outcome, Refused)] == [RefusalCode.LIMIT_EXCEEDED]
+    assert first in attempts(core)
+    assert max(record_sizes(core, core.arrived(large))) < PAYLOADS_BYTES_MAX
+    assert first not in attempts(core)
+
+
+def test_a_command_whose_record_no_log_would_take_is_refused() -> None:
+    world = led()
+    before = claims(world)
+    signal = SignalWorkflow("deposit", input=plain(1), identity="i" * (RECORD_BYTES_MAX - 700))
+    for request in (None, Request("request", world.clock.ms + HOUR_MS, ReplyAddress("client", 0))):
+        value = codec.encode_command(Command("account-0", signal, request))
+        assert len(value) < RECORD_BYTES_MAX - 512
+        world.medium.append(*commands_of(partition_of("account-0", 2)), b"account-0", value)
+    for _ in range(500):
+        world.step()
+    assert claims(world) == before, "a record was refused"
+    home = records(world, partition_of("account-0", 2))
+    assert [letter.reason for record in home if isinstance(record, CommitRecord) for letter in record.dead_letters] == ["oversized"]
+    settled = [request for record in home if isinstance(record, CommitRecord) for request in record.requests]
+    assert isinstance(settled[-1].outcome, Refused)
 
 
 def test_what_a_record_does_not_take_is_in_the_next_of_the_same_turn(monkeypatch: pytest.MonkeyPatch) -> None:

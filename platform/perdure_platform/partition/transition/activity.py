@@ -7,6 +7,7 @@ notes; ActivityTaskStarted is an event only beside the event that closes the act
 from __future__ import annotations
 
 from perdure_platform.partition.transition.draft import Draft, TaskUndeliverable
+from perdure_platform.partition.transition.sizes import noted_bytes
 from perdure_platform.partition.transition.state import ActivityState
 from perdure_platform.partition.transition.workflow import timeout_failure
 from perdure_schemas import events, notes
@@ -18,7 +19,9 @@ from perdure_schemas.commands import (
     CompleteActivity,
     FailActivity,
 )
-from perdure_schemas.failure import CanceledFailureInfo, Failure, RetryState, TimeoutType
+from perdure_schemas.errors import LimitExceeded
+from perdure_schemas.failure import ApplicationFailureInfo, CanceledFailureInfo, Failure, RetryState, TimeoutType
+from perdure_schemas.limits import PAYLOADS_BYTES_MAX, check_payloads
 from perdure_schemas.options import RetryOptions
 from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import Accepted, ActivityAttention, ActivityStartAcknowledged, RefusalCode, Refused
@@ -26,6 +29,9 @@ from perdure_schemas.retry import decide_retry
 
 PARKED_RETRY_MS = 10_000
 """How long a task rests whose queue could not be written (R9)."""
+
+FAILURE_BYTES_MAX = PAYLOADS_BYTES_MAX + 64 * 1024
+"""Of an attempt. Workers cut theirs to PAYLOADS_BYTES_MAX, and do not count all that is around it."""
 
 
 def find(draft: Draft, reference: ActivityReference) -> ActivityState | None:
@@ -89,6 +95,8 @@ def heartbeat(draft: Draft, command: ActivityHeartbeat, _trace_parent: str) -> N
         _refuse_report(draft, reference)
         draft.answer(command.worker, command.nonce, _not_wanted(draft, reference))
         return
+    if _is_too_large(draft, activity, "", ("details of a heartbeat", command.details)):
+        return
     if command.counter > activity.heartbeat_counter:
         draft.note(notes.ActivityHeartbeatRecorded(activity.scheduled_event_id, activity.attempt, command.counter, command.details))
     if activity.cancel_requested:
@@ -113,6 +121,8 @@ def complete(draft: Draft, command: CompleteActivity, _trace_parent: str) -> Non
     if activity is None:
         _refuse_report(draft, command.activity)
         return
+    if _is_too_large(draft, activity, command.identity, ("result", command.result)):
+        return
     started_id = _record_start(draft, activity, command.identity)
     draft.inbound(events.ActivityTaskCompleted(activity.scheduled_event_id, started_id, command.result, command.identity))
     _accept_report(draft)
@@ -124,6 +134,9 @@ def failed(draft: Draft, command: FailActivity, _trace_parent: str) -> None:
     if activity is None:
         _refuse_report(draft, command.activity)
         return
+    details = ("last heartbeat details", command.last_heartbeat_details)
+    if _is_too_large(draft, activity, command.identity, details, command.failure):
+        return
     fail_attempt(draft, activity, command.failure, command.identity, command.last_heartbeat_details)
     _accept_report(draft)
 
@@ -133,6 +146,8 @@ def canceled(draft: Draft, command: CancelActivity, _trace_parent: str) -> None:
     activity = find(draft, command.activity)
     if activity is None:
         _refuse_report(draft, command.activity)
+        return
+    if _is_too_large(draft, activity, command.identity, ("details of the cancellation", command.details)):
         return
     if activity.cancel_requested:
         close_canceled(draft, activity, command.details, command.identity)
@@ -233,6 +248,29 @@ def _record_start(draft: Draft, activity: ActivityState, identity: str) -> int:
 def _accept_report(draft: Draft) -> None:
     if draft.has_request:
         draft.settle(Accepted(draft.workflow_id))
+
+
+def _is_too_large(
+    draft: Draft, activity: ActivityState, identity: str, named: tuple[str, Payloads], failure: Failure | None = None
+) -> bool:
+    """Whether a report is larger than our clients and workers let one be: it would not fit into a record beside the last failure.
+
+    A client that asked is refused; an attempt that does so fails for good, as it does where its worker sees it.
+    """
+    what, payloads = named
+    try:
+        name = f"activity {activity.event.activity_id!r}"
+        check_payloads(f"{what} of {name}", payloads)
+        if (size := noted_bytes(failure)) > FAILURE_BYTES_MAX:
+            raise LimitExceeded(f"the failure of {name} has {size} bytes; at most {FAILURE_BYTES_MAX} are allowed")
+    except LimitExceeded as problem:
+        if draft.has_request:
+            draft.settle(Refused(RefusalCode.LIMIT_EXCEEDED, str(problem), draft.workflow_id, draft.run.state.run_id))
+        else:
+            info = ApplicationFailureInfo(type="LimitExceeded", non_retryable=True)
+            fail_attempt(draft, activity, Failure(str(problem), source="perdure", info=info), identity)
+        return True
+    return False
 
 
 def _refuse_report(draft: Draft, reference: ActivityReference) -> None:

@@ -82,23 +82,25 @@ def grown_bytes(fact: Event | Note) -> int:
     """
     match fact:
         case ActivityTaskStarted():
-            return _noted_bytes(fact.last_failure)
+            return noted_bytes(fact.last_failure)
         case ActivityTaskTimedOut():
-            return _noted_bytes(fact.failure)
+            return noted_bytes(fact.failure)
         case ActivityAttemptFailed():
-            return _noted_bytes(fact.failure) + sum([payload.size_bytes for payload in fact.last_heartbeat_details])
+            return noted_bytes(fact.failure) + sum([payload.size_bytes for payload in fact.last_heartbeat_details])
         case ActivityAttemptDispatched():
             return sum([payload.size_bytes for payload in fact.heartbeat_details])
         case _:
             return 0
 
 
-def _noted_bytes(failure: Failure | None) -> int:
+def noted_bytes(failure: Failure | None) -> int:
+    """How large a failure is with its causes, the details of timeouts among it."""
     size = 0
     while failure is not None:
         info = failure.info
         details = info.last_heartbeat_details if isinstance(info, TimeoutFailureInfo) else getattr(info, "details", ())
-        size += EVENT_BYTES + text_bytes(failure.message, failure.stack_trace) + sum([payload.size_bytes for payload in details])
+        size += EVENT_BYTES + text_bytes(failure.message, failure.stack_trace, getattr(info, "type", ""))
+        size += sum([payload.size_bytes for payload in details])
         failure = failure.cause
     return size
 
