@@ -21,7 +21,7 @@ from perdure_platform.partition.append import Appender
 from perdure_platform.partition.apply import Applier
 from perdure_platform.partition.rebuild import Topics
 from perdure_platform.partition.runs import Runs
-from perdure_platform.partition.transition.sizes import payload_bytes, settled_bytes
+from perdure_platform.partition.transition.sizes import settled_bytes
 from perdure_platform.partition.transition.state import RunState
 from perdure_platform.store import keys
 from perdure_platform.store.tables import StoredCheckpoint, StoredTransition, Tables
@@ -241,10 +241,8 @@ def _in_order(runs: list[tuple[int, RunState]]) -> list[RunState]:
 
 
 def _carried_in_parts(stored: Iterable[StoredTransition]) -> list[list[CarriedTransition]]:
-    def size_bytes(carried: CarriedTransition) -> int:
-        return payload_bytes(carried.transition.inbound) + payload_bytes(carried.transition.produced)
-
-    return _in_parts((CarriedTransition(one.sequence, one.offset, one.time_ms, one.transition) for one in stored), size_bytes)
+    parts = _in_parts(stored, lambda one: one.size_bytes)  # with its notes, which may be most of it
+    return [[CarriedTransition(one.sequence, one.offset, one.time_ms, one.transition) for one in part] for part in parts]
 
 
 def _in_parts(every: Iterable[T], size_of: Callable[[T], int]) -> list[list[T]]:

@@ -117,16 +117,15 @@ class Tables:
 
     def transitions(self, workflow_id: str, run_id: str) -> Iterator[StoredTransition]:
         """A run's transitions in order. Parts of a carried run count once all of them are there."""
-        parts: list[CarriedTransition] = []
+        parts: list[tuple[CarriedTransition, int]] = []
         for key, value in self.store.scan(keys.run_records(workflow_id, run_id)):
             record = _history(value[8:], key)
             if isinstance(record, Carried):
                 if record.part == 1:
                     parts.clear()
-                parts += record.transitions
+                parts += ((carried, len(value) // len(record.transitions)) for carried in record.transitions)
                 if record.part == record.parts:
-                    size_bytes = record.parts * len(value) // max(1, len(parts))
-                    yield from (StoredTransition(c.sequence, c.offset, c.time_ms, size_bytes, c.transition) for c in parts)
+                    yield from (StoredTransition(c.sequence, c.offset, c.time_ms, size, c.transition) for c, size in parts)
             elif isinstance(record, CommitRecord):
                 offset = keys.offset_of_run_record(key)
                 for transition in record.transitions:

@@ -19,8 +19,10 @@ from perdure_platform.store.digest import digest
 from perdure_platform.store.memory import MemoryStores
 from perdure_platform.store.tables import Tables
 from perdure_schemas import codec, history
-from perdure_schemas.commands import SignalWorkflow, StartWorkflow
+from perdure_schemas.commands import ActivityHeartbeat, ActivityReference, Command, SignalWorkflow, StartWorkflow
 from perdure_schemas.history import Checkpoint, Claim, CommitRecord, Forget, RunName
+from perdure_schemas.payload import Payload
+from perdure_schemas.tasks import ActivityTask
 
 TRIMS = replace(LIMITS, retention_ms=1_000, checkpoint_interval_ms=200)
 
@@ -57,6 +59,33 @@ def test_closed_runs_go_and_open_ones_stay_in_the_log_and_in_the_store() -> None
     rows = [summary.workflow_id for _, summary in Tables(world.stores[FIRST].stores[0].opened()).summaries()]
     assert sorted(rows) == ["account-0", "account-3"]
     assert end - start < 40
+    world.check()
+
+
+def test_a_run_is_carried_in_as_many_records_as_its_heartbeats_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(partitions=1, limits=TRIMS)
+    for account in ("account-0", "account-3"):
+        world.ask(account, open_account())
+    world.ask("transfer-0", transfer("account-0", "account-3", 2))
+    world.start()
+    at_work: list[ActivityTask] = []
+    monkeypatch.setattr(world, "report", at_work.append)
+    while not at_work:
+        world.step()
+    (task,) = at_work
+    attempt = ActivityReference(task.run_id, task.scheduled_event_id, task.attempt)
+    for number in range(1, 13):
+        world.send(Command("transfer-0", ActivityHeartbeat(attempt, number, (Payload({}, bytes(1024 * 1024)),))))
+        steps(world, 3)
+    for _ in range(3):  # also what has been carried before
+        start, _ = world.medium.bounds(*history_of(0))
+        world.send(Command("transfer-0", ActivityHeartbeat(attempt, 100 + start, plain("small"))))
+        steps(world, 200)
+        assert world.medium.bounds(*history_of(0))[0] > start, "the log is not trimmed"
+    assert kinds(world).count("Claim") <= 1
+    monkeypatch.undo()
+    world.report(task)
+    world.run_until_done()
     world.check()
 
 
