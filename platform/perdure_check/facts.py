@@ -13,7 +13,8 @@ from perdure_check.log import Record
 class Activity:
     """An activity that has not closed. `attempt` is the one that is out, or waits until `retry_at_ms` (0: it is out).
 
-    `start_ms` is when the attempt was announced; 0 if it was not. `rests`: its task could not be written, and an earlier copy may be out.
+    `dispatched_ms` is when it went out first, `start_ms` when it was announced; 0 if it was not. `rests`: its task could not be written,
+    and an earlier copy may be out.
     """
 
     scheduled_ms: int

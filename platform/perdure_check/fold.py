@@ -353,7 +353,9 @@ def _apply_note(run: Run, note: Decoded, time_ms: int) -> None:
             activity.heartbeat_counter = activity.start_ms = 0
             activity.rests = False
         case "ActivityAttemptDispatched":
-            activity.retry_at_ms, activity.dispatched_ms, activity.start_ms, activity.rests = 0, time_ms, 0, False
+            if activity.retry_at_ms and not activity.rests:  # else the same task goes out once more
+                activity.dispatched_ms = time_ms
+            activity.retry_at_ms, activity.start_ms, activity.rests = 0, 0, False
         case "ActivityTaskParked":
             activity.retry_at_ms, activity.start_ms, activity.rests = max(1, note["retry_at_ms"]), 0, True
         case "ActivityAttemptStarted":

@@ -21,6 +21,7 @@ from perdure_schemas.commands import (
 from perdure_schemas.failure import ApplicationFailureInfo, Failure, RetryState, TimeoutFailureInfo, TimeoutType
 from perdure_schemas.options import RetryOptions, WorkflowStatus
 from perdure_schemas.replies import Accepted, ActivityAttention, ActivityStartAcknowledged
+from perdure_schemas.topics import TASK_RETENTION_MS
 
 
 def scheduling(**options: Any) -> Any:
@@ -233,6 +234,37 @@ def test_schedule_to_start_is_not_retried() -> None:
     core.start()
     closed = produced(core.pass_time(3_000))[-1]
     assert isinstance(closed, events.ActivityTaskTimedOut)
+
+
+def test_a_task_that_cannot_be_delivered_times_out_like_one_that_nobody_takes() -> None:
+    core = Core(code=scheduling(schedule_to_start_timeout_ms=3 * PARKED_RETRY_MS))
+    core.start()
+    attempt = core.attempt()
+    for _ in range(3):
+        core.decide(TaskUndeliverable(attempt.run_id, attempt.scheduled_event_id, 1, "gone"))
+        last = core.pass_time(PARKED_RETRY_MS)
+    closed = produced(last)[-1]
+    assert isinstance(closed, events.ActivityTaskTimedOut)
+    assert isinstance(closed.failure.info, TimeoutFailureInfo)
+    assert closed.failure.info.timeout_type is TimeoutType.SCHEDULE_TO_START
+
+
+def test_a_task_that_is_sent_once_more_before_it_ages_away_has_no_more_time_to_be_taken() -> None:
+    core = Core(code=scheduling(schedule_to_start_timeout_ms=TASK_RETENTION_MS))
+    core.start()
+    (again,) = core.pass_time(TASK_RETENTION_MS // 2).runs[0].notes
+    assert isinstance(again, notes.ActivityAttemptDispatched)
+    assert isinstance(produced(core.pass_time(TASK_RETENTION_MS // 2))[-1], events.ActivityTaskTimedOut)
+
+
+def test_the_attempt_after_a_failed_one_has_its_own_time_to_be_taken() -> None:
+    core = Core(code=scheduling(schedule_to_start_timeout_ms=5_000))
+    core.start()
+    core.pass_time(4_000)
+    core.take(FailActivity(core.attempt(), Failure("busy")))
+    core.pass_time(1_000)
+    assert not produced(core.pass_time(4_999))
+    assert isinstance(produced(core.pass_time(1))[-1], events.ActivityTaskTimedOut)
 
 
 def test_heartbeats_move_the_deadline_and_their_details_reach_the_next_attempt() -> None:

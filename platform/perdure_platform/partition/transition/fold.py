@@ -109,7 +109,16 @@ def _after_note(activity: ActivityState, note: Note, time_ms: int) -> ActivitySt
                 heartbeat_details=note.last_heartbeat_details or activity.heartbeat_details,
             )
         case notes.ActivityAttemptDispatched():
-            return replace(activity, attempt=note.attempt, retry_at_ms=0, rests=False, dispatched_time_ms=time_ms, start=None)
+            is_new = activity.waits_for_retry and not activity.rests
+            return replace(
+                activity,
+                attempt=note.attempt,
+                attempt_time_ms=time_ms if is_new else activity.attempt_time_ms,
+                retry_at_ms=0,
+                rests=False,
+                dispatched_time_ms=time_ms,
+                start=None,
+            )
         case notes.ActivityHeartbeatRecorded():
             start = activity.start or AttemptStart("", None, "", False, time_ms)
             return replace(
@@ -150,7 +159,7 @@ def _closed(status: WorkflowStatus) -> Callable[[RunState, Event, int, int], Non
 
 def _scheduled(state: RunState, event: Event, event_id: int, time_ms: int) -> None:
     assert isinstance(event, events.ActivityTaskScheduled)
-    state.activities[event_id] = ActivityState(event_id, event, time_ms, dispatched_time_ms=time_ms)
+    state.activities[event_id] = ActivityState(event_id, event, time_ms, attempt_time_ms=time_ms, dispatched_time_ms=time_ms)
 
 
 def _activity_cancel_requested(state: RunState, event: Event, _event_id: int, time_ms: int) -> None:

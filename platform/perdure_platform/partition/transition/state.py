@@ -35,12 +35,14 @@ class ActivityState:
     """An activity that has not closed. `retry_at_ms` > 0: `attempt` is not dispatched before then.
 
     `rests`: it was, and its task could not be written (R9); a copy that an earlier claim sent may be with a worker.
+    `attempt_time_ms`: when `attempt` went out for the first time, and `dispatched_time_ms` for the last.
     """
 
     scheduled_event_id: int
     event: ActivityTaskScheduled
     scheduled_time_ms: int
     attempt: int = 1
+    attempt_time_ms: int = 0
     dispatched_time_ms: int = 0
     retry_at_ms: int = 0
     rests: bool = False
@@ -66,10 +68,10 @@ class ActivityState:
         return self.scheduled_time_ms + timeout if (timeout := self.event.schedule_to_close_timeout_ms) else 0
 
     def schedule_to_start_deadline_ms(self) -> int:
-        """When the current attempt times out unless it has been announced; 0 is never."""
-        if self.start is not None or self.waits_for_retry or not self.event.schedule_to_start_timeout_ms:
+        """When the current attempt times out unless it has been announced; 0 is never. Sending its task again gives it no more time."""
+        if self.start is not None or (self.waits_for_retry and not self.rests) or not self.event.schedule_to_start_timeout_ms:
             return 0
-        return self.dispatched_time_ms + self.event.schedule_to_start_timeout_ms
+        return self.attempt_time_ms + self.event.schedule_to_start_timeout_ms
 
     def start_to_close_deadline_ms(self) -> int:
         """When the announced attempt times out; 0 is never (an unannounced one is covered by the log's redelivery)."""
