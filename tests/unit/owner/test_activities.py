@@ -267,6 +267,16 @@ def test_the_attempt_after_a_failed_one_has_its_own_time_to_be_taken() -> None:
     assert isinstance(produced(core.pass_time(1))[-1], events.ActivityTaskTimedOut)
 
 
+@pytest.mark.parametrize("timeout", ["schedule_to_close_timeout_ms", "schedule_to_start_timeout_ms"])
+def test_a_timeout_behind_a_cancel_request_says_that_there_was_one(timeout: str) -> None:
+    core = Core(code=scheduling(**{timeout: 500}))
+    core.start()
+    core.take(SignalWorkflow("cancel"))
+    closed = produced(core.pass_time(500))[-1]
+    assert isinstance(closed, events.ActivityTaskTimedOut)
+    assert closed.retry_state is RetryState.CANCEL_REQUESTED
+
+
 def test_heartbeats_move_the_deadline_and_their_details_reach_the_next_attempt() -> None:
     core = Core(code=scheduling(heartbeat_timeout_ms=2_000))
     core.start()

@@ -45,15 +45,20 @@ def _passed(deadline_ms: int, limit_ms: int) -> bool:
     return 0 < deadline_ms <= limit_ms
 
 
+def _no_retry(activity: ActivityState) -> RetryState:
+    """Why no attempt follows a timeout that none ever follows (semantics 15)."""
+    return RetryState.CANCEL_REQUESTED if activity.cancel_requested else RetryState.TIMEOUT
+
+
 def _fire_activity(draft: Draft, activity: ActivityState) -> None:
     now_ms, caught_up_ms = draft.context.now_ms, draft.context.caught_up_ms
     heartbeat_ms = activity.heartbeat_deadline_ms(draft.context.leading_since_ms)
     if _passed(activity.schedule_to_close_deadline_ms(), caught_up_ms):
-        activities.time_out(draft, activity, TimeoutType.SCHEDULE_TO_CLOSE, RetryState.TIMEOUT)
+        activities.time_out(draft, activity, TimeoutType.SCHEDULE_TO_CLOSE, _no_retry(activity))
     elif _passed(activity.cancel_due_ms(), now_ms if activity.waits_for_retry else caught_up_ms):
         activities.close_canceled(draft, activity)
     elif _passed(activity.schedule_to_start_deadline_ms(), caught_up_ms):
-        activities.time_out(draft, activity, TimeoutType.SCHEDULE_TO_START, RetryState.TIMEOUT)
+        activities.time_out(draft, activity, TimeoutType.SCHEDULE_TO_START, _no_retry(activity))
     elif _passed(activity.start_to_close_deadline_ms(), caught_up_ms):
         activities.time_out_attempt(draft, activity, TimeoutType.START_TO_CLOSE)
     elif _passed(heartbeat_ms, caught_up_ms):
