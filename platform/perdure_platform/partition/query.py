@@ -35,6 +35,9 @@ from perdure_schemas.replies import RefusalCode, Refused, ReplyBody
 ROWS_PER_PAGE_MAX = 2_000
 """Rows that one list page looks at, matching or not, so that a rare match does not hold up the partition."""
 
+CONDITIONS_PER_PAGE_MAX = 50 * ROWS_PER_PAGE_MAX
+"""Conditions that it asks of them: a filter may have thousands. It looks at as many rows fewer."""
+
 FILTER_LENGTH_MAX = 64 * 1024
 """Characters of a list filter."""
 
@@ -263,10 +266,11 @@ class Reader:
             wanted = parse_filter(body.query)
         except FilterError as error:
             return Refused(RefusalCode.INVALID, str(error))
+        rows_max = min(ROWS_PER_PAGE_MAX, max(1, CONDITIONS_PER_PAGE_MAX // wanted.conditions))
         found: list[replies.RunSummary] = []
         size_bytes = 0
         for count, (key, row) in enumerate(self._tables.summaries(body.page_token)):
-            if len(found) >= body.page_size or count >= ROWS_PER_PAGE_MAX:
+            if len(found) >= body.page_size or count >= rows_max:
                 return replies.WorkflowsListed(tuple(found), key)
             if wanted.matches(row):
                 size_bytes += _size_bytes(row)

@@ -37,6 +37,11 @@ class Filter:
         """Whether the run is in the list."""
         return True
 
+    @property
+    def conditions(self) -> int:
+        """How many conditions it takes at most to tell."""
+        return 1
+
 
 @dataclass(frozen=True, slots=True)
 class _Compare(Filter):
@@ -67,6 +72,10 @@ class _All(Filter):
     def matches(self, run: RunSummary) -> bool:
         return all(part.matches(run) for part in self.parts)
 
+    @property
+    def conditions(self) -> int:
+        return sum(part.conditions for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class _Any(Filter):
@@ -75,6 +84,10 @@ class _Any(Filter):
     def matches(self, run: RunSummary) -> bool:
         return any(part.matches(run) for part in self.parts)
 
+    @property
+    def conditions(self) -> int:
+        return sum(part.conditions for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class _Not(Filter):
@@ -82,6 +95,10 @@ class _Not(Filter):
 
     def matches(self, run: RunSummary) -> bool:
         return not self.inner.matches(run)
+
+    @property
+    def conditions(self) -> int:
+        return self.inner.conditions
 
 
 _FIELDS: dict[str, tuple[str, Callable[[RunSummary], Value | None]]] = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from perdure import workflow
 from perdure._replay.runtime import CodeHost
 from perdure.exceptions import ApplicationError
 from perdure_platform.node.assignment import Stage
+from perdure_platform.partition import query
+from perdure_platform.store.tables import Tables
 from perdure_schemas import codec
 from perdure_schemas.commands import (
     ActivityHeartbeat,
@@ -177,7 +181,7 @@ def pages_of_history(world: World, events_max: int = 500, workflow_id: str = "co
     return pages
 
 
-def pages_of_list(world: World, **asked: int) -> list[tuple[RunSummary, ...]]:
+def pages_of_list(world: World, **asked: int | str) -> list[tuple[RunSummary, ...]]:
     pages: list[tuple[RunSummary, ...]] = []
     token = b""
     while not pages or token:
@@ -186,6 +190,18 @@ def pages_of_list(world: World, **asked: int) -> list[tuple[RunSummary, ...]]:
         pages.append(page.runs)
         token = page.next_page_token
     return pages
+
+
+def counted(summaries: Any, looked_at: list[int]) -> Any:
+    """The same rows; how many of them each reading takes is told."""
+
+    def reading(*arguments: Any) -> Iterator[Any]:
+        looked_at.append(0)
+        for row in summaries(*arguments):
+            looked_at[-1] += 1
+            yield row
+
+    return reading
 
 
 def ids(pages: list[HistoryPage]) -> list[int]:
@@ -258,6 +274,22 @@ def test_a_list_of_runs_with_large_memos_comes_in_pages_that_fit() -> None:
     pages = pages_of_list(world, page_size=100)
     assert sorted(row.workflow_id for page in pages for row in page) == sorted(["counter", *names])
     assert len(pages) > 1
+
+
+def test_a_page_of_a_list_looks_at_fewer_runs_the_more_its_filter_asks_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = led()
+    names = [name for name in (f"run-{number}" for number in range(40)) if partition_of(name, 2) == HOME]
+    for name in names:
+        told(world, START, name)
+    looked_at: list[int] = []
+    monkeypatch.setattr(query, "CONDITIONS_PER_PAGE_MAX", 10_000)
+    monkeypatch.setattr(Tables, "summaries", counted(Tables.summaries, looked_at))
+    filter_of_many = " OR ".join(["HistoryLength < 0"] * 2_500 + ["StartTime > 0"])
+    pages = pages_of_list(world, query=filter_of_many, page_size=1_000)
+    assert sorted(row.workflow_id for page in pages for row in page) == sorted(["counter", *names])
+    pages = pages_of_list(world, query=" AND ".join(["HistoryLength >= 0"] * 2_500 + ["NOT (StartTime > 0)"]), page_size=1_000)
+    assert not any(pages)
+    assert max(looked_at) * 2_500 < 2 * query.CONDITIONS_PER_PAGE_MAX
 
 
 def test_the_description_of_a_run_leaves_out_the_details_that_do_not_fit() -> None:
