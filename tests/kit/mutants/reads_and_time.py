@@ -34,9 +34,9 @@ def no_drain(patch: pytest.MonkeyPatch) -> None:
     """Timeouts fire by the clock alone."""
     original = deadlines.fire
 
-    def mutant(draft: Draft) -> None:
+    def mutant(draft: Draft) -> bool:
         draft.context = replace(draft.context, caught_up_ms=draft.context.now_ms)
-        original(draft)
+        return original(draft)
 
     patch.setattr(deadlines, "fire", mutant)
 
@@ -74,13 +74,14 @@ def timers_early(patch: pytest.MonkeyPatch) -> None:
     """Timers fire a little early."""
     original_take, original_fire = DueRuns.take, deadlines.fire
 
-    def fire(draft: Draft) -> None:
-        original_fire(draft)
+    def fire(draft: Draft) -> bool:
+        is_done = original_fire(draft)
         run, now_ms = draft.open_run, draft.context.now_ms
         if run is not None and draft.context.caught_up_ms:
             for event_id, timer in sorted(run.timers.items()):
                 if timer.due_ms <= now_ms + EARLY_MS:
                     draft.inbound(events.TimerFired(timer.timer_id, event_id))
+        return is_done
 
     patch.setattr(DueRuns, "take", lambda self, now_ms: original_take(self, now_ms + EARLY_MS))
     patch.setattr(deadlines, "fire", fire)
