@@ -74,13 +74,14 @@ def decode(record: Record, partition_count: int, now_ms: int, tokens: Tokens) ->
     if command.request is not None and (life_ms := command.request.expires_at_ms - now_ms) > REQUEST_LIFE_MAX_MS + CLOCK_SLACK_MS:
         text = f"its request would be remembered for {life_ms} ms; at most {REQUEST_LIFE_MAX_MS} are allowed. Is the sender's clock right?"
         return dead_letter(record, "expires_too_late", text, now_ms)
+    waits_for_answer = command.origin is None and command.request is not None
     objection = tokens.objection(record, command)
-    if objection and (command.origin is not None or command.request is None):
+    if objection and not waits_for_answer:
         return dead_letter(record, "forged", objection, now_ms)
     size_bytes = len(record.value) + NAMES_REPEATED * text_bytes(command.workflow_id, *(value for _, value in names))
     if size_bytes > COMMIT_RECORD_BYTES_MAX:
         objection = f"to record what comes of it takes {size_bytes} bytes; at most {COMMIT_RECORD_BYTES_MAX} are allowed"
-        if command.origin is not None or command.request is None:
+        if not waits_for_answer:
             return dead_letter(record, "oversized", objection, now_ms)
     return Arrived(record.offset, command, trace_parent(record), size_bytes, objection)
 

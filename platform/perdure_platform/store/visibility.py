@@ -64,29 +64,28 @@ class _In(Filter):
 
 
 @dataclass(frozen=True, slots=True)
-class _All(Filter):
-    """Flat, so that a long chain of ANDs is no deep tree."""
+class _Several(Filter):
+    """Flat, so that a long chain of ANDs, or of ORs, is no deep tree."""
 
     parts: tuple[Filter, ...]
+
+    @property
+    def conditions(self) -> int:
+        return sum(part.conditions for part in self.parts)
+
+
+class _All(_Several):
+    __slots__ = ()
 
     def matches(self, run: RunSummary) -> bool:
         return all(part.matches(run) for part in self.parts)
 
-    @property
-    def conditions(self) -> int:
-        return sum(part.conditions for part in self.parts)
 
-
-@dataclass(frozen=True, slots=True)
-class _Any(Filter):
-    parts: tuple[Filter, ...]
+class _Any(_Several):
+    __slots__ = ()
 
     def matches(self, run: RunSummary) -> bool:
         return any(part.matches(run) for part in self.parts)
-
-    @property
-    def conditions(self) -> int:
-        return sum(part.conditions for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from perdure._replay.actions import Action, ScheduleActivity
 from perdure._replay.host import Activation
 from perdure_platform.partition.decode import NAME_LENGTH_MAX
 from perdure_platform.partition.lanes import Lanes
-from perdure_platform.partition.transition import deadlines, decide
+from perdure_platform.partition.transition import draft
 from perdure_platform.partition.transition.draft import Due, Input
 from perdure_schemas import codec
 from perdure_schemas.commands import (
@@ -208,8 +208,7 @@ def test_a_command_whose_record_no_log_would_take_is_refused() -> None:
 
 
 def test_what_a_record_does_not_take_is_in_the_next_of_the_same_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (decide, deadlines):
-        monkeypatch.setattr(module, "GROWN_BYTES_FULL", 0)
+    monkeypatch.setattr(draft, "GROWN_BYTES_FULL", 0)
     world = World(partitions=2)
     for account in ("account-0", "account-1"):
         world.ask(account, open_account())

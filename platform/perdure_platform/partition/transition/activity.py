@@ -30,8 +30,8 @@ from perdure_schemas.retry import decide_retry
 PARKED_RETRY_MS = 10_000
 """How long a task rests whose queue could not be written (R9)."""
 
-FAILURE_BYTES_MAX = PAYLOADS_BYTES_MAX + 64 * 1024
-"""Of an attempt. Workers cut theirs to PAYLOADS_BYTES_MAX, and do not count all that is around it."""
+REPORTED_FAILURE_BYTES_MAX = PAYLOADS_BYTES_MAX + 64 * 1024
+"""Of a failed attempt. Workers cut theirs to PAYLOADS_BYTES_MAX, and do not count all that is around it."""
 
 
 def find(draft: Draft, reference: ActivityReference) -> ActivityState | None:
@@ -95,7 +95,7 @@ def heartbeat(draft: Draft, command: ActivityHeartbeat, _trace_parent: str) -> N
         _refuse_report(draft, reference)
         draft.answer(command.worker, command.nonce, _not_wanted(draft, reference))
         return
-    if _is_too_large(draft, activity, "", ("details of a heartbeat", command.details)):
+    if _is_too_large(draft, activity, "", "details of a heartbeat", command.details):
         return
     if command.counter > activity.heartbeat_counter:
         draft.note(notes.ActivityHeartbeatRecorded(activity.scheduled_event_id, activity.attempt, command.counter, command.details))
@@ -121,7 +121,7 @@ def complete(draft: Draft, command: CompleteActivity, _trace_parent: str) -> Non
     if activity is None:
         _refuse_report(draft, command.activity)
         return
-    if _is_too_large(draft, activity, command.identity, ("result", command.result)):
+    if _is_too_large(draft, activity, command.identity, "result", command.result):
         return
     started_id = _record_start(draft, activity, command.identity)
     draft.inbound(events.ActivityTaskCompleted(activity.scheduled_event_id, started_id, command.result, command.identity))
@@ -134,10 +134,10 @@ def failed(draft: Draft, command: FailActivity, _trace_parent: str) -> None:
     if activity is None:
         _refuse_report(draft, command.activity)
         return
-    details = ("last heartbeat details", command.last_heartbeat_details)
-    if _is_too_large(draft, activity, command.identity, details, command.failure):
+    details = command.last_heartbeat_details
+    if _is_too_large(draft, activity, command.identity, "last heartbeat details", details, command.failure):
         return
-    fail_attempt(draft, activity, command.failure, command.identity, command.last_heartbeat_details)
+    fail_attempt(draft, activity, command.failure, command.identity, details)
     _accept_report(draft)
 
 
@@ -147,7 +147,7 @@ def canceled(draft: Draft, command: CancelActivity, _trace_parent: str) -> None:
     if activity is None:
         _refuse_report(draft, command.activity)
         return
-    if _is_too_large(draft, activity, command.identity, ("details of the cancellation", command.details)):
+    if _is_too_large(draft, activity, command.identity, "details of the cancellation", command.details):
         return
     if activity.cancel_requested:
         close_canceled(draft, activity, command.details, command.identity)
@@ -251,18 +251,17 @@ def _accept_report(draft: Draft) -> None:
 
 
 def _is_too_large(
-    draft: Draft, activity: ActivityState, identity: str, named: tuple[str, Payloads], failure: Failure | None = None
+    draft: Draft, activity: ActivityState, identity: str, what: str, payloads: Payloads, failure: Failure | None = None
 ) -> bool:
     """Whether a report is larger than our clients and workers let one be: it would not fit into a record beside the last failure.
 
     A client that asked is refused; an attempt that does so fails for good, as it does where its worker sees it.
     """
-    what, payloads = named
     try:
         name = f"activity {activity.event.activity_id!r}"
         check_payloads(f"{what} of {name}", payloads)
-        if (size := noted_bytes(failure)) > FAILURE_BYTES_MAX:
-            raise LimitExceeded(f"the failure of {name} has {size} bytes; at most {FAILURE_BYTES_MAX} are allowed")
+        if (size := noted_bytes(failure)) > REPORTED_FAILURE_BYTES_MAX:
+            raise LimitExceeded(f"the failure of {name} has {size} bytes; at most {REPORTED_FAILURE_BYTES_MAX} are allowed")
     except LimitExceeded as problem:
         if draft.has_request:
             draft.settle(Refused(RefusalCode.LIMIT_EXCEEDED, str(problem), draft.workflow_id, draft.run.state.run_id))

@@ -13,10 +13,6 @@ from perdure_platform.partition.transition.state import ActivityState
 from perdure_schemas import events
 from perdure_schemas.failure import RetryState, TimeoutType
 
-GROWN_BYTES_FULL = 1024 * 1024
-"""A record that has grown by so much takes nothing more: an activity that closes adds up to thrice PAYLOADS_BYTES_MAX, its last failure
-twice and its details, to inputs of which the owner takes half a record."""
-
 
 def fire(draft: Draft) -> bool:
     """Do everything of the run that is due now and may be done now; False if the record is full before that is done."""
@@ -28,7 +24,7 @@ def fire(draft: Draft) -> bool:
         workflow.time_out(draft)
         return True
     for activity in sorted(run.activities.values(), key=_due_order):
-        if draft.grown_bytes > GROWN_BYTES_FULL:
+        if draft.is_full:
             return False
         _fire_activity(draft, activity)
     for event_id, timer in sorted(run.timers.items(), key=lambda item: (item[1].due_ms, item[0])):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from perdure._replay.host import Activation, ActivationError
 from perdure_platform.partition.transition import activity, deadlines, parking
 from perdure_platform.partition.transition.actions import perform, refusal
-from perdure_platform.partition.transition.deadlines import GROWN_BYTES_FULL
 from perdure_platform.partition.transition.draft import Arrived, Context, Decision, Draft, Due, Input, Park, TakenOver, TaskUndeliverable
 from perdure_platform.partition.transition.handlers import HANDLERS
 from perdure_platform.partition.transition.sizes import shortened
@@ -48,7 +47,7 @@ def decide(state: RunState | None, workflow_id: str, inputs: tuple[Input, ...], 
 def _received(state: RunState | None, workflow_id: str, inputs: tuple[Input, ...], context: Context) -> Draft:
     draft = Draft(workflow_id, state, context)
     for at, item in enumerate(inputs):
-        if at and (draft.grown_bytes > GROWN_BYTES_FULL or (isinstance(item, Due) and draft.taken_bytes > GROWN_BYTES_FULL)):
+        if at and not draft.has_room_for(item):
             draft.left = inputs[at:]
             break
         match item:

@@ -21,6 +21,10 @@ from perdure_schemas.history import AddressedReply, OutboundCommand, SettledRequ
 from perdure_schemas.notes import Note
 from perdure_schemas.replies import Outcome, ReplyBody
 
+GROWN_BYTES_FULL = 1024 * 1024
+"""A record that has grown by so much takes nothing more: an activity that closes adds up to thrice PAYLOADS_BYTES_MAX, its last failure
+twice and its details, to inputs of which the owner takes half a record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
@@ -174,9 +178,9 @@ class Draft:
         self._waiters: list[tuple[str, ResultWaiter]] = []
         self.retry_now = False
         self.left: tuple[Input, ...] = ()
-        self.taken_bytes = 0
+        self._taken_bytes = 0
         """Of the commands so far, as they came."""
-        self.grown_bytes = 0
+        self._grown_bytes = 0
         """Of what their outcome, or the clock, added to them."""
 
     # -- what handlers read
@@ -213,14 +217,14 @@ class Draft:
         """Handlers now work for this command."""
         self._offset = arrived.offset
         self._request = arrived.command.request
-        self.taken_bytes += arrived.size_bytes
+        self._taken_bytes += arrived.size_bytes
 
     def inbound(self, event: Event) -> None:
         """An event from outside happened to the current run; its code will see it."""
         run = self.run
         run.inbound.append(event)
         fold.fold_inbound(run.state, event, self.now_ms)
-        self.grown_bytes += grown_bytes(event)
+        self._grown_bytes += grown_bytes(event)
         self._settle_offset()
 
     def note(self, note: Note) -> None:
@@ -228,7 +232,7 @@ class Draft:
         run = self.run
         run.notes.append(note)
         fold.fold_note(run.state, note, self.now_ms)
-        self.grown_bytes += grown_bytes(note)
+        self._grown_bytes += grown_bytes(note)
         self._settle_offset()
 
     def produce(self, event: Event) -> None:
@@ -315,10 +319,19 @@ class Draft:
         """Whether this batch holds an event that the current run's code has not seen before, or the code itself may be new."""
         return self.retry_now or (self._current is not None and bool(self._current.inbound))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the outcome of one more activity may not fit into the record."""
+        return self._grown_bytes > GROWN_BYTES_FULL
+
+    def has_room_for(self, item: Input) -> bool:
+        """Whether what comes of `item` fits; what the clock brings has to fit beside the commands, and is as large as they may be."""
+        return not (self.is_full or (isinstance(item, Due) and self._taken_bytes > GROWN_BYTES_FULL))
+
     def size_bytes(self) -> int:
         """Roughly how large the record will be."""
         beside = sum(map(settled_bytes, self._requests)) + sum(map(answered_bytes, self._replies))
-        return beside + self.grown_bytes + sum([run.size_bytes() for run in self._runs])
+        return beside + self._grown_bytes + sum([run.size_bytes() for run in self._runs])
 
     def already_settled(self, command: Command) -> bool:
         """Whether the command's request has its outcome; if so, the client gets it again."""
