@@ -98,7 +98,10 @@ class Namespace:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PERDURE_", "OTEL_"))}
         environment = {**kept, "PYTHONPATH": str(TESTS), "WORKLOAD_DIRECTORY": str(self.directory), **self.environment, **more}
         with self._output(len(self.processes), name).open("wb") as output:
-            process = subprocess.Popen(command, cwd=self.directory, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            # A group of its own, because what runs a program under it (strace) passes no signal on.
+            process = subprocess.Popen(
+                command, cwd=self.directory, env=environment, stdout=output, stderr=subprocess.STDOUT, process_group=0
+            )
         self.processes.append(process)
         return process
 
@@ -227,13 +230,13 @@ class Namespace:
         """End what still runs."""
         for process in self.processes:
             if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
+                os.killpg(process.pid, signal.SIGCONT)
+                os.killpg(process.pid, signal.SIGTERM)
         for process in self.processes:
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
     def finish(self, load: Process, count: int, seconds: float = 150) -> None:
