@@ -86,13 +86,14 @@ def test_an_owner_alone_that_is_cut_off_takes_up_its_work_when_the_network_is_ba
 @pytest.mark.sharp
 def test_a_client_cut_off_is_told_unknown_and_the_same_request_id_makes_one_run(door: Doors, bank: Namespace, row: Row) -> None:
     row.injects("L4", "client: Produce executed and answers lost, then cut off for 12 s")
-    transfers, proxy = 100, door()
+    transfers, proxy = 300, door()
     bank.owner()
     bank.worker()
     load = bank.load(transfers, 20, through=proxy)
     bank.until_done(10)
     proxy.add(rule := Rule(Do.CUT_AFTER, frozenset({Api.PRODUCE}), times=10))
     bank.until(lambda: rule.hits == rule.times, "ten starts without an answer", 60)
+    assert bank.done() < transfers - 20, "the load is almost over, and no call would be under way"
     proxy.cut()
     time.sleep(12)  # longer than a call is waited for
     row.injected(rule.hits + proxy.refused)
