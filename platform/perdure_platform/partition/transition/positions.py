@@ -39,11 +39,10 @@ def advance(positions: Positions, record: HistoryRecord, live: LiveState, offset
     """The positions behind a live record."""
     time_ms = max(positions.time_ms, record.time_ms, append_time_ms)
     caution = advance_caution(positions.caution, record, time_ms)
-    behind = replace(positions, next_offset=offset + 1, leader_epoch=leader_epoch, live=live, time_ms=time_ms, caution=caution)
-    if isinstance(record, Claim):
-        return behind
-    if isinstance(record, Forget | Carried | Strike):
-        return replace(behind, released=max(positions.released, record.released))
+    if isinstance(record, Claim | Forget | Carried | Strike):
+        released = positions.released if isinstance(record, Claim) else max(positions.released, record.released)
+        behind = step_over(positions, offset, leader_epoch)
+        return replace(behind, released=released, live=live, time_ms=time_ms, caution=caution)
     watermark = positions.watermark if record.watermark is None else max(positions.watermark, record.watermark)
     return Positions(
         offset + 1,
