@@ -20,6 +20,7 @@ from os import sched_getaffinity
 from pathlib import Path
 from typing import TypeVar
 
+from kit.decoding import decoded_once
 from kit.fingerprint import fingerprint, fingerprints_elsewhere
 from kit.scenarios import FAILURES, PAIRS, SCENARIOS, calls_of
 from kit.schedule import LONG, SHORT
@@ -66,8 +67,8 @@ def fail_at(name: str, failure: str, places: Iterable[int]) -> Outcome:
     for at in places:
         outcome.runs += 1
         try:
-            hit = FAILURES[failure](SCENARIOS[name](), at)
-            outcome.seen[hit] += 1
+            with decoded_once():
+                outcome.seen[FAILURES[failure](SCENARIOS[name](), at)] += 1
         except Exception as error:
             outcome.failures.append(f"FAILURES[{failure!r}](SCENARIOS[{name!r}](), {at})  # {type(error).__name__}: {error}")
     outcome.seconds = time.process_time() - began
@@ -80,7 +81,8 @@ def fail_twice(name: str, pair: str, places: Iterable[tuple[int, int]]) -> Outco
     for at, again in places:
         outcome.runs += 1
         try:
-            outcome.seen[PAIRS[pair](SCENARIOS[name](), at, again)] += 1
+            with decoded_once():
+                outcome.seen[PAIRS[pair](SCENARIOS[name](), at, again)] += 1
         except Exception as error:
             outcome.failures.append(f"PAIRS[{pair!r}](SCENARIOS[{name!r}](), {at}, {again})  # {type(error).__name__}: {error}")
     outcome.seconds = time.process_time() - began

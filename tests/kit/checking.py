@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
+from kit.decoding import decoded_once
 from perdure._log.memory import MemoryMedium
 from perdure._log.port import Record as PortRecord
 from perdure._log.port import TopicPartition
-from perdure_check.avro import Decoded, Decoder
 from perdure_check.checker import check
 from perdure_check.context import Bank, Options
 from perdure_check.dump import Dump
@@ -52,27 +49,8 @@ def check_medium(
 ) -> tuple[Report, ...]:
     """Reports of a reader of everything that there ever was and, where something was deleted, of one of the `remainder`."""
     options = Options(quiescent=quiescent, bank=SIM_BANK, clock_bound_ms=0, may_stay_open=SIM_OPEN)
-    with _decoded_once():
+    with decoded_once():
         everything = check(dump(medium, namespace, deleted), namespace, options)
         if not (remainder and any(deleted.values())):
             return (everything,)
         return everything, check(dump(medium, namespace), namespace, options)
-
-
-@contextmanager
-def _decoded_once() -> Iterator[None]:
-    """The same logs are read several times over: each record is decoded once."""
-    original = Decoder.decode
-    known: dict[tuple[int, bytes], Decoded] = {}
-
-    def decode(self: Decoder, data: bytes) -> Decoded:
-        key = id(self), data
-        if key not in known:
-            known[key] = original(self, data)
-        return known[key]
-
-    Decoder.decode = decode  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Decoder.decode = original  # type: ignore[method-assign]

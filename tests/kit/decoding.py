@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from perdure_check.schemas import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, TASKS, decoder
 from perdure_platform.partition import confirm, decode
 from perdure_platform.store import tables
 from perdure_schemas import codec
 
 REMEMBERED_MAX = 20_000
 
-_DECODE_HERE = (
+_DECODE_HERE: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (codec, ("decode_history", "decode_command", "decode_task", "decode_reply")),
     (confirm, ("decode_history",)),
     (decode, ("decode_command",)),
     (tables, ("decode_history", "decode_request")),
+    *((decoder(topic), ("decode",)) for topic in (HISTORY, COMMANDS, TASKS, REPLIES, DEAD_LETTERS)),
 )
 
 

@@ -81,6 +81,7 @@ class Port:
             made = calls(name, found, *arguments, **keywords)
             return Port(made, calls, attribute) if attribute in Port._MAKES else made
 
+        self.__dict__[attribute] = counted  # and not asked for again
         return counted
 
 

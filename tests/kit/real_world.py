@@ -61,7 +61,6 @@ class RealWorld(World):
         self.ledger = Ledger(self.clock)
         self.told_deposits: dict[str, int] = defaultdict(int)
         self._names = itertools.count(1)
-        self._landed = 0
         self._landed_before = 0
         self._idle_ms = 0
         self._held: dict[int, str] = {}
@@ -183,8 +182,9 @@ class RealWorld(World):
 
     def step(self) -> None:
         super().step()
-        self._idle_ms = 0 if self._landed != self._landed_before else min(IDLE_STEP_MAX_MS, 2 * self._idle_ms + STEP_MS)
-        self._landed_before = self._landed
+        landed = self.medium.landed.total()
+        self._idle_ms = 0 if landed != self._landed_before else min(IDLE_STEP_MAX_MS, 2 * self._idle_ms + STEP_MS)
+        self._landed_before = landed
         due_ms = min([process.next_due_ms() for process in self.actors.values()], default=float("inf"))
         self.clock.ms += max(0, math.ceil(min(self._idle_ms, due_ms - self.clock.ms)))
 
@@ -246,7 +246,6 @@ class RealWorld(World):
             self.told_deposits[asked.command.workflow_id] += 1
 
     def _see(self, record: Record) -> None:
-        self._landed += 1
         kind = record.topic.split(".")[1]
         if kind == "commands":
             command = codec.decode_command(record.value)

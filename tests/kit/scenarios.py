@@ -152,8 +152,9 @@ def run_with_zombie(world: World, at: int, *, before: bool) -> str:
     def stop(_name: str) -> None:
         world.paused.add(FIRST)
         world.start(name=SECOND)
-        for _ in range(2 * SESSION_MS // STEP_MS):
-            world.step()
+        end_ms = world.clock.ms + 2 * SESSION_MS
+        while world.clock.ms < end_ms:
+            world.go_on()
         world.paused.remove(FIRST)
 
     calls = PortCalls(at, before=before, then=stop)

@@ -3,7 +3,7 @@ failed and land all the same; they are acknowledged late; deletes are refused, o
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +71,8 @@ class SlowMedium(MemoryMedium):
         self.watch: Callable[[Record], None] = lambda record: None
         self.on_the_way: list[Later] = []
         self.deleted: dict[TopicPartition, list[Record]] = defaultdict(list)
+        self.landed: Counter[str] = Counter()
+        """How many records each topic was given."""
         self.is_copying = False
         """Whether what lands now has landed before."""
         self._stalled: dict[MemoryProducer, list[Append]] = {}
@@ -82,6 +84,7 @@ class SlowMedium(MemoryMedium):
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers = ()) -> Record:
         record = super().append(topic, partition, key, value, headers)
+        self.landed[topic] += 1
         self.watch(record)
         return record
 

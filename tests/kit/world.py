@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
@@ -189,11 +189,8 @@ class LaggingConsumer(MemoryConsumer):
     @property
     def has_news(self) -> bool:
         """Whether a poll would give something, or fail."""
-        return any(
-            position != self._medium.bounds(*place)[1]
-            for place, position in self._positions.items()
-            if place not in self._paused and place not in self._log.hidden
-        )
+        hidden = self._log.hidden | self._paused
+        return any(position != self._medium.bounds(*place)[1] for place, position in self._positions.items() if place not in hidden)
 
 
 @dataclass
@@ -263,6 +260,7 @@ class World:
         self.tasks: list[ActivityTask] = []
         self._ids = itertools.count(1)
         self._positions: dict[tuple[str, int], int] = defaultdict(int)
+        self._landed_then: Counter[str] = Counter()
         self._reports = 0
         self._deposits_told: dict[str, int] = defaultdict(int)
         self._is_quiet = False
@@ -365,6 +363,9 @@ class World:
             self.send(Command(task.workflow_id, body))
 
     def _new_records(self, topic: str) -> list[Any]:
+        if self._landed_then[topic] == self.medium.landed[topic]:
+            return []
+        self._landed_then[topic] = self.medium.landed[topic]
         found = []
         for partition in range(self.log.describe_topics([topic], 0)[topic].partitions):
             records = self.medium.read(topic, partition, self._positions[topic, partition], 10_000)
