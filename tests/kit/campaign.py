@@ -64,11 +64,14 @@ class Outcome:
 def fail_at(name: str, failure: str, places: Iterable[int]) -> Outcome:
     """Run a scenario once for each port call, which fails."""
     outcome, began = Outcome(), time.process_time()
+    found_right: set[bytes] = set()
     for at in places:
         outcome.runs += 1
+        world = SCENARIOS[name]()
+        world.found_right = found_right
         try:
             with decoded_once():
-                outcome.seen[FAILURES[failure](SCENARIOS[name](), at)] += 1
+                outcome.seen[FAILURES[failure](world, at)] += 1
         except Exception as error:
             outcome.failures.append(f"FAILURES[{failure!r}](SCENARIOS[{name!r}](), {at})  # {type(error).__name__}: {error}")
     outcome.seconds = time.process_time() - began
