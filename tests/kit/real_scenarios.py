@@ -114,6 +114,7 @@ _APPENDS = frozenset({"producer.append"})
 _COMMITS_NOW = frozenset({"group_consumer.commit_now"})
 _COMMITS = frozenset({"group_consumer.commit"})
 _REPLY_POLLS = frozenset({"consumer.poll"})
+_TASK_POLLS = frozenset({"group_consumer.poll"})
 
 STALL_MS = 2 * SESSION_MS
 
@@ -274,6 +275,7 @@ REAL_FAILURES: dict[str, Callable[[str, str, int], str]] = {
     "commit_untold": lambda name, actor, at: run(name, actor, _Answers(at, before=False, answer=False, only=_COMMITS_NOW)),
     "commit_lost": lambda name, actor, at: run(name, actor, _Answers(at, before=True, answer=None, only=_COMMITS)),
     "poll_skipped": lambda name, actor, at: run(name, actor, _Answers(at, before=False, answer=[], only=_REPLY_POLLS)),
+    "tasks_skipped": lambda name, actor, at: run(name, actor, _Answers(at, before=False, answer=[], only=_TASK_POLLS)),
     "stop_before": lambda name, actor, at: run_with_stop(name, actor, at, before=True, whole=True),
     "stop_after": lambda name, actor, at: run_with_stop(name, actor, at, before=False, whole=True),
     "stall_before": lambda name, actor, at: run_with_stop(name, actor, at, before=True, whole=False),
@@ -296,6 +298,7 @@ _ONLY = {
     "commit_untold": _COMMITS_NOW,
     "commit_lost": _COMMITS,
     "poll_skipped": _REPLY_POLLS,
+    "tasks_skipped": _TASK_POLLS,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -22,11 +23,16 @@ CAPACITY = 10
 
 
 class DeafLog(MemoryLog):
-    """The members of its groups, up to number `deaf_members`, stay members and are given nothing any more once it `is_deaf`."""
+    """The members of its groups, up to number `deaf_members`, stay members and are given nothing any more once it `is_deaf`. What is in
+    `skipped` is read and given to nobody, so many times each."""
 
     is_deaf = False
     members = 0
     deaf_members = 1
+
+    def __init__(self, medium: SlowMedium) -> None:
+        super().__init__(medium)
+        self.skipped: Counter[int] = Counter()
 
     def group_consumer(self, group: str, topic: str, session_timeout_ms: int) -> GroupConsumer:
         self.members += 1
@@ -40,7 +46,10 @@ class _Member(MemoryGroupConsumer):
         self._number = log.members
 
     def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
-        return super().poll(0 if self._log.is_deaf and self._number <= self._log.deaf_members else records_max, timeout_ms)
+        records = super().poll(0 if self._log.is_deaf and self._number <= self._log.deaf_members else records_max, timeout_ms)
+        skipped = {record.offset for record in records if self._log.skipped[record.offset]}
+        self._log.skipped.subtract(skipped)
+        return [record for record in records if record.offset not in skipped]
 
 
 class TaskQueue:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from perdure._activity_worker.progress import Progress
 from perdure._activity_worker.set_aside import DeadLetters
 from perdure._log.errors import LogBusy, LogError, LogUnauthorized, LogUnavailable, OffsetOutOfRange, TopicNotFound
-from perdure._log.port import GroupConsumer, Log, Record
+from perdure._log.port import GroupConsumer, Log, Record, TopicPartition
 from perdure._log.progress import ProgressWatch
 from perdure._machine import Machine
 from perdure_schemas.codec import decode_task
@@ -34,6 +34,8 @@ _BRISK_S = 1.0
 _COMMIT_EVERY_S = 0.1
 _COMMIT_AGAIN_S = 5.0
 """What was sent, and that nobody has heard of for so long, is committed once more and awaited: the queue may have no further task."""
+_GAP_READINGS = 5
+"""A reader that skips a task may do so again where it begins anew; what so many readings do not find is not in the log."""
 _RETRY_FIRST_S = 0.2
 _RETRY_LAST_S = 5.0
 _LOG_TIMEOUT_MS = 10_000
@@ -99,6 +101,7 @@ class Poller:
         self._inbox: deque[tuple[int, int] | _Confirmation] = deque()
         self._progress = Progress()
         self._backlog_ends: dict[int, int | None] = {}  # of the assignments under which `_progress` was taken
+        self._gap_readings: Counter[tuple[int, int]] = Counter()
         self._confirmations: list[_Confirmation] = []
         self._dead_letters = DeadLetters(log, namespace, machine.monotonic_s)
         self._brisk_until = 0.0
@@ -229,12 +232,19 @@ class Poller:
 
     def _look_after(self, consumer: GroupConsumer) -> None:
         """Raise LogUnavailable where reading stands still, although there are tasks: one fetch of the library may never be answered."""
-        still = self._watch.stalled(lambda: {(self._topic, partition): at for partition, at in consumer.positions().items()})
+        still = self._watch.stalled(lambda: self._positions(consumer))
         if not still:
             return
         starts, ends = self._log.start_offsets(still, _LOG_TIMEOUT_MS), self._log.end_offsets(still, _LOG_TIMEOUT_MS)
         if left := [place for place in still if starts[place] < ends[place]]:  # and not all has expired
             raise LogUnavailable(f"reading partition {left[0][1]} stands still, although there are more tasks")
+
+    def _positions(self, consumer: GroupConsumer) -> dict[TopicPartition, int]:
+        """Where reading goes on: behind what has come here, whatever the consumer has read beyond."""
+        positions = consumer.positions() | consumer.begins
+        for partition in positions:
+            positions[partition] = self._progress.next_of(partition) or positions[partition]
+        return {(self._topic, partition): at for partition, at in positions.items()}
 
     def _leave(self) -> None:
         """Commit what is settled, as far as the log takes it, and leave the group."""
@@ -310,6 +320,7 @@ class Poller:
             self._call(_resolve, answered, recorded)
 
     def _hand_over(self, consumer: GroupConsumer, records: list[Record]) -> None:
+        self._look_for_gaps(consumer, records)
         deliveries: list[Delivery] = []
         for record in records:
             end = _backlog_end(consumer, record.partition)
@@ -333,6 +344,35 @@ class Poller:
                 self._brisk_until = self._monotonic_s() + _BRISK_S
             self._handed += len(deliveries)
             self._call(self._on_tasks, deliveries)
+
+    def _look_for_gaps(self, consumer: GroupConsumer, records: list[Record]) -> None:
+        """Raise LogUnavailable where the reader has skipped a task: nobody would send it again, and its run would wait for ever. Nothing
+        of these records has been taken, so that the group goes on from before the gap once it is joined anew."""
+        expected: dict[int, int] = {}
+        for record in records:
+            partition = record.partition
+            if partition not in expected:
+                expected[partition] = self._next_of(consumer, partition, record.offset)
+            if record.offset > expected[partition] and not self._is_gap(partition, expected[partition], record.offset):
+                raise LogUnavailable(f"offset {expected[partition]} of partition {partition} was skipped")
+            expected[partition] = record.offset + 1
+        for partition, first in tuple(self._gap_readings):
+            if expected.get(partition, 0) > first:
+                del self._gap_readings[partition, first]
+
+    def _next_of(self, consumer: GroupConsumer, partition: int, offset: int) -> int:
+        """The offset that is due, if it is known: behind what has come here, or where the group goes on; else `offset`."""
+        end = _backlog_end(consumer, partition)
+        taken = self._progress.next_of(partition) if self._backlog_ends.get(partition, end) == end else None
+        return max((at for at in (taken, consumer.begins.get(partition)) if at is not None), default=offset)
+
+    def _is_gap(self, partition: int, first: int, next_offset: int) -> bool:
+        """Whether the log has nothing there: tasks expire."""
+        place = self._topic, partition
+        self._gap_readings[partition, first] += 1
+        return (
+            self._gap_readings[partition, first] >= _GAP_READINGS or self._log.start_offsets([place], _LOG_TIMEOUT_MS)[place] >= next_offset
+        )
 
     def _set_aside(self) -> None:
         for record in self._dead_letters.send():

@@ -39,6 +39,11 @@ class Progress:
         self._partitions[partition] = _Taken(offset, offset, offset + 1)
         return taken is None
 
+    def next_of(self, partition: int) -> int | None:
+        """The offset that follows what was taken; None if nothing was."""
+        taken = self._partitions.get(partition)
+        return None if taken is None else taken.end
+
     def settle(self, partition: int, offset: int) -> None:
         """The record needs no other delivery. Offsets that are not here any more are ignored."""
         taken = self._partitions.get(partition)

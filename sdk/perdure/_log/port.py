@@ -163,11 +163,12 @@ class GroupConsumer(Protocol):
         """End offset of the partition when it was given to this member: what lies below may have been delivered to another one before.
         Raises KeyError where the partition is not this member's."""
 
-    def positions(self) -> dict[int, int]:
-        """Per partition of this member, the offset from which on it has been given nothing.
+    @property
+    def begins(self) -> dict[int, int]:
+        """Per partition of this member, the offset from which on it is given records. One of which that could not be learned is missing."""
 
-        Before the first record that may be the backlog's end: what lies below need not be given at all.
-        """
+    def positions(self) -> dict[int, int]:
+        """Per partition of this member, the offset from which on it has been given nothing; the backlog's end where that is not known."""
 
     def commit(self, positions: Mapping[int, int]) -> None:
         """Record, per partition, the offset after the last record that never need be delivered again; not awaited.

@@ -239,6 +239,21 @@ def test_after_a_short_pause_what_was_fetched_is_at_hand(medium: Medium, log: Lo
     consumer.close()
 
 
+def test_a_member_knows_where_it_begins(medium: Medium, log: Log) -> None:
+    topic, group = medium.topic(log), medium.name()
+    append(log, topic, [b"%d" % number for number in range(10)])
+    first = log.group_consumer(group, topic, SESSION_MS)
+    gather([first], 10)
+    assert first.begins == {0: 0}
+    assert first.positions() == {0: 10}
+    assert first.commit_now({0: 7})
+    first.close()
+    second = log.group_consumer(group, topic, SESSION_MS)
+    assert [record.offset for record in gather([second], 3)] == [7, 8, 9]
+    assert second.begins == {0: 7}
+    second.close()
+
+
 def test_records_that_were_deleted_need_no_delivery(medium: Medium, log: Log) -> None:
     topic, group = medium.topic(log), medium.name()
     append(log, topic, [b"%d" % number for number in range(10)])

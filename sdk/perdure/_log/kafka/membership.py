@@ -227,6 +227,7 @@ class KafkaGroupConsumer:
         self._admin = admin
         self._topic = topic
         self._backlog_ends: dict[int, int] = {}
+        self._begins: dict[int, int] = {}
         self._next_offsets: dict[int, int] = {}
         self._paused_at: float | None = None
         self._fetches = True
@@ -258,9 +259,14 @@ class KafkaGroupConsumer:
         """See GroupConsumer."""
         return self._backlog_ends[partition]
 
+    @property
+    def begins(self) -> dict[int, int]:
+        """See GroupConsumer."""
+        return dict(self._begins)
+
     def positions(self) -> dict[int, int]:
         """See GroupConsumer."""
-        return self._backlog_ends | self._next_offsets
+        return self._backlog_ends | self._begins | self._next_offsets
 
     def commit(self, positions: Mapping[int, int]) -> None:
         """See GroupConsumer."""
@@ -337,8 +343,24 @@ class KafkaGroupConsumer:
             ends = {}
         for topic, partition in where:
             self._backlog_ends[partition] = ends.get((topic, partition), _UNKNOWN_END)
+        self._begins.update(self._begins_of(partitions))
+
+    def _begins_of(self, partitions: list[int]) -> dict[int, int]:
+        """Where the group goes on, as the library learns it for itself: what is committed, or else the log's start."""
+        try:
+            committed = self._member.client.committed(
+                [TopicPartition(self._topic, partition) for partition in partitions], timeout=_BACKLOG_TIMEOUT_MS / 1000
+            )
+            known = [each for each in committed if each.error is None]
+            new = [(self._topic, each.partition) for each in known if each.offset < 0]
+            starts = self._admin.offsets(new, _BACKLOG_TIMEOUT_MS, end=False) if new else {}
+        except (KafkaException, LogError) as error:
+            logger.debug("%s: where the group begins in %s is unknown: %s", self._member.url, self._topic, error)
+            return {}
+        return {each.partition: starts.get((self._topic, each.partition), each.offset) for each in known}
 
     def _taken(self, partitions: list[int]) -> None:
         for partition in partitions:
             self._backlog_ends.pop(partition, None)
+            self._begins.pop(partition, None)
             self._next_offsets.pop(partition, None)

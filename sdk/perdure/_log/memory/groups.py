@@ -61,6 +61,7 @@ class MemoryMembership:
 @dataclass(slots=True)
 class _Share:
     generation: int
+    begin: int
     position: int
     backlog_end: int
 
@@ -93,6 +94,11 @@ class MemoryGroupConsumer:
     def backlog_end(self, partition: int) -> int:
         """See GroupConsumer."""
         return self._shares[partition].backlog_end
+
+    @property
+    def begins(self) -> dict[int, int]:
+        """See GroupConsumer."""
+        return {partition: share.begin for partition, share in self._shares.items()}
 
     def positions(self) -> dict[int, int]:
         """See GroupConsumer."""
@@ -137,7 +143,7 @@ class MemoryGroupConsumer:
             if known is None or known.generation != generation:
                 start, end = self._medium.bounds(self._topic, partition)
                 position = max(start, self._member.group.committed.get(partition, start))
-                known = _Share(generation, position, end)
+                known = _Share(generation, position, position, end)
             shares[partition] = known
         # In the order of the last visit, so that a busy partition cannot starve the others.
         order = [partition for partition in self._shares if partition in shares]

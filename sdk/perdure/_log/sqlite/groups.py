@@ -170,6 +170,7 @@ class SqliteMembership:
 @dataclass(frozen=True, slots=True)
 class _Share:
     generation: int
+    begin: int
     backlog_end: int
 
 
@@ -206,6 +207,11 @@ class SqliteGroupConsumer:
     def backlog_end(self, partition: int) -> int:
         """See GroupConsumer."""
         return self._shares[partition].backlog_end
+
+    @property
+    def begins(self) -> dict[int, int]:
+        """See GroupConsumer."""
+        return {partition: share.begin for partition, share in self._shares.items()}
 
     def positions(self) -> dict[int, int]:
         """See GroupConsumer."""
@@ -262,8 +268,9 @@ class SqliteGroupConsumer:
             if partition not in self._shares:
                 where = (self._topic, partition)
                 extent = self._member.catalog.extents([where])[where]
-                self._shares[partition] = _Share(generation, extent.next_offset)
-                self._reader.add(where, max(extent.start_offset, self._member.committed(partition) or 0))
+                begin = max(extent.start_offset, self._member.committed(partition) or 0)
+                self._shares[partition] = _Share(generation, begin, extent.next_offset)
+                self._reader.add(where, begin)
 
     def _take(self, records_max: int) -> list[Record]:
         try:
