@@ -11,7 +11,7 @@ from kit.campaign import CHUNK, TWICE, Outcome, run_again, run_seeds
 from kit.real_scenarios import CLIENT, REAL_FAILURES, REAL_SCENARIOS, WORKER, real_calls
 from kit.schedule import LONG
 
-OF_WORKERS = {"crash_before_beside", "crash_after_beside", "commit_refused", "commit_untold", "commit_lost"}
+OF_WORKERS = {"crash_before_beside", "crash_after_beside", "commit_refused", "commit_untold", "commit_lost", "tasks_skipped"}
 """What a client has no part in."""
 
 
