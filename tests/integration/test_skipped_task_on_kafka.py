@@ -14,7 +14,7 @@ from kit.records import RECORDS
 from perdure._activity_worker.poll import Delivery, Poller
 from perdure._log.address import open_log
 from perdure._log.kafka import consumer, membership
-from perdure._machine import Machine
+from perdure._machine import THIS_MACHINE
 from perdure_schemas.codec import encode_task
 from perdure_schemas.topics import task_topic, tasks_topic
 
@@ -47,7 +47,7 @@ async def test_a_task_that_the_library_skips_is_read_by_the_next_client(kafka: s
         if len(taken) == TASKS:
             all_taken.set()
 
-    poller = Poller(log, Machine(), namespace, "work", 6_000, 100, on_tasks, failures.append)
+    poller = Poller(log, THIS_MACHINE, namespace, "work", 6_000, 100, on_tasks, failures.append)
     poller.start()
     try:
         await asyncio.wait_for(all_taken.wait(), 2 * PATIENCE_S)

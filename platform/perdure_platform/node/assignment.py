@@ -15,6 +15,7 @@ from enum import Enum
 
 from perdure._log.errors import LogUnavailable, OffsetOutOfRange, PartitionDamaged, TopicNotFound
 from perdure._log.port import EndOffsetsRequest, Log, Record, TopicPartition
+from perdure._log.progress import GapReadings
 from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
 from perdure_platform.node.claim_backoff import ClaimBackoff
@@ -28,7 +29,7 @@ from perdure_platform.partition.confirm import Retired
 from perdure_platform.partition.decode import BuildTooOld
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.owner import PartitionOwner, Parts
-from perdure_platform.partition.rebuild import GapReadings, HistoryGap, NotAStart, Rebuild, Topics
+from perdure_platform.partition.rebuild import HistoryGap, NotAStart, Rebuild, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.start import StartSearch

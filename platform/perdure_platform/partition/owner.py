@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from perdure._log.port import EndOffsetsRequest, Log, Record
+from perdure._log.progress import GapReadings
 from perdure._replay.actions import Action
 from perdure._replay.host import Activation
 from perdure_platform.config import OwnerLimits
@@ -26,7 +27,7 @@ from perdure_platform.partition.confirm import Confirmer, Sent
 from perdure_platform.partition.decode import dead_letter, decode, is_origin_new
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.query import Reader
-from perdure_platform.partition.rebuild import GapReadings, HistoryGap, Topics
+from perdure_platform.partition.rebuild import HistoryGap, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.timers import DueRuns

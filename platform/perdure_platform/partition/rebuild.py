@@ -32,25 +32,6 @@ class Topics:
     history_topic_id: str
 
 
-GAP_READINGS = 5
-"""A reader that skips may do so again where it is begun anew; what so many readings do not find is not in the log."""
-
-
-class GapReadings:
-    """How often offsets were found missing at the same place; what `readings` in a row say is believed."""
-
-    def __init__(self, readings: int = GAP_READINGS) -> None:
-        self._needed = readings
-        self._at = -1
-        self._readings = 0
-
-    def is_believed(self, expected: int) -> bool:
-        """Note that `expected` was missing once more; whether it is not in the log."""
-        self._readings = self._readings + 1 if expected == self._at else 1
-        self._at = expected
-        return self._readings >= self._needed
-
-
 class NotAStart(LogCorrupt):
     """A trimmed log may not begin where this fold began; another place may do."""
 

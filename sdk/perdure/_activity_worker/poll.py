@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from perdure._activity_worker.progress import Progress
 from perdure._activity_worker.set_aside import DeadLetters
 from perdure._log.errors import LogBusy, LogError, LogUnauthorized, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import GroupConsumer, Log, Record, TopicPartition
-from perdure._log.progress import ProgressWatch
+from perdure._log.progress import GapReadings, ProgressWatch
 from perdure._machine import Machine
 from perdure_schemas.codec import decode_task
 from perdure_schemas.errors import CodecError
@@ -34,8 +34,6 @@ _BRISK_S = 1.0
 _COMMIT_EVERY_S = 0.1
 _COMMIT_AGAIN_S = 5.0
 """What was sent, and that nobody has heard of for so long, is committed once more and awaited: the queue may have no further task."""
-_GAP_READINGS = 5
-"""A reader that skips a task may do so again where it begins anew; what so many readings do not find is not in the log."""
 _RETRY_FIRST_S = 0.2
 _RETRY_LAST_S = 5.0
 _LOG_TIMEOUT_MS = 10_000
@@ -101,7 +99,7 @@ class Poller:
         self._inbox: deque[tuple[int, int] | _Confirmation] = deque()
         self._progress = Progress()
         self._backlog_ends: dict[int, int | None] = {}  # of the assignments under which `_progress` was taken
-        self._gap_readings: Counter[tuple[int, int]] = Counter()
+        self._gaps: defaultdict[int, GapReadings] = defaultdict(GapReadings)
         self._confirmations: list[_Confirmation] = []
         self._dead_letters = DeadLetters(log, namespace, machine.monotonic_s)
         self._brisk_until = 0.0
@@ -356,9 +354,6 @@ class Poller:
             if record.offset > expected[partition] and not self._is_gap(partition, expected[partition], record.offset):
                 raise LogUnavailable(f"offset {expected[partition]} of partition {partition} was skipped")
             expected[partition] = record.offset + 1
-        for partition, first in tuple(self._gap_readings):
-            if expected.get(partition, 0) > first:
-                del self._gap_readings[partition, first]
 
     def _next_of(self, consumer: GroupConsumer, partition: int, offset: int) -> int:
         """The offset that is due, if it is known: behind what has come here, or where the group goes on; else `offset`."""
@@ -369,10 +364,7 @@ class Poller:
     def _is_gap(self, partition: int, first: int, next_offset: int) -> bool:
         """Whether the log has nothing there: tasks expire."""
         place = self._topic, partition
-        self._gap_readings[partition, first] += 1
-        return (
-            self._gap_readings[partition, first] >= _GAP_READINGS or self._log.start_offsets([place], _LOG_TIMEOUT_MS)[place] >= next_offset
-        )
+        return self._gaps[partition].is_believed(first) or self._log.start_offsets([place], _LOG_TIMEOUT_MS)[place] >= next_offset
 
     def _set_aside(self) -> None:
         for record in self._dead_letters.send():

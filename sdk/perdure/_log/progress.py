@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from perdure._log.errors import LogUnavailable
 from perdure._log.port import EndOffsetsRequest, Log, TopicPartition
 
+GAP_READINGS = 5
+"""A reader that skips may do so again where it is begun anew; what so many readings do not find is not in the log."""
 LOOK_MS = 5_000
 """Between two looks at the ends; who stands at one place over two of them, with records behind it, is stalled."""
 
@@ -45,3 +47,18 @@ class ProgressWatch:
         still = [place for place, at in behind.items() if self._behind.get(place) == at]
         self._behind = {} if still else behind  # a new consumer gets its time
         return still
+
+
+class GapReadings:
+    """How often offsets were found missing at the same place; what `readings` in a row say is believed."""
+
+    def __init__(self, readings: int = GAP_READINGS) -> None:
+        self._needed = readings
+        self._at = -1
+        self._readings = 0
+
+    def is_believed(self, expected: int) -> bool:
+        """Note that `expected` was missing once more; whether it is not in the log."""
+        self._readings = self._readings + 1 if expected == self._at else 1
+        self._at = expected
+        return self._readings >= self._needed

@@ -4,7 +4,7 @@ import pytest
 
 from kit.skipping import skips
 from kit.world import World, commands_of, open_account, plain
-from perdure_platform.partition.rebuild import GAP_READINGS
+from perdure._log.progress import GAP_READINGS
 from perdure_schemas import codec
 from perdure_schemas.commands import Command, Request, SignalWorkflow
 

@@ -13,6 +13,18 @@ def offsets(queue: TaskQueue) -> list[int]:
     return [delivery.offset for delivery in queue.taken]
 
 
+def one_taken_and_the_next_skipped() -> TaskQueue:
+    """The first task is here, and not settled; the second was read, and given to nobody."""
+    queue = TaskQueue()
+    queue.start()
+    queue.go_on(200)
+    queue.add()
+    queue.go_on(200)
+    queue.log.skipped[1] = 1
+    queue.add()
+    return queue
+
+
 def test_a_task_that_the_reader_skips_between_others_is_read_again() -> None:
     queue = TaskQueue()
     poller = queue.start()
@@ -44,26 +56,14 @@ def test_a_task_that_the_reader_skips_within_a_batch_is_read_again(times: int, s
 
 
 def test_the_last_task_that_the_reader_skips_is_read_again() -> None:
-    queue = TaskQueue()
-    queue.start()
-    queue.go_on(200)
-    queue.add()
-    queue.go_on(200)
-    queue.log.skipped[1] = 1
-    queue.add()
+    queue = one_taken_and_the_next_skipped()
     queue.go_on(LONG_MS)
     assert offsets(queue) == [0, 0, 1], "the first one was not settled, and comes again"
     queue.process.kill()
 
 
 def test_a_task_that_expired_unread_holds_up_nobody() -> None:
-    queue = TaskQueue()
-    queue.start()
-    queue.go_on(200)
-    queue.add()
-    queue.go_on(200)
-    queue.log.skipped[1] = 1
-    queue.add()
+    queue = one_taken_and_the_next_skipped()
     queue.go_on(200)
     queue.log.truncate_before(queue.topic, 0, 2, 0)
     queue.add()
