@@ -1,4 +1,8 @@
-"""Values <-> payloads, exceptions <-> failures; all of it can be replaced, none of it imports or evaluates what the wire names."""
+"""Values <-> payloads, exceptions <-> failures; all of it can be replaced, none of it imports or evaluates what the wire names.
+
+None and bytes are payloads of their own, all else is JSON. A value is read as the hint of its receiver says; without a hint it is what JSON
+gives. A class that does not say how it is written or read is a TypeError that names it. The README lists the kinds that are known.
+"""
 
 from perdure.converter._data import DataConverter, default
 from perdure.converter._failure import DefaultFailureConverter, FailureConverter

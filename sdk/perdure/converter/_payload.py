@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, time
-from enum import Enum
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from perdure.common import RawValue
+from perdure.converter._plain import jsonable, plain
 from perdure.converter._types import value_to_type
 from perdure_schemas.payload import Payload
 
 _ENCODING = "encoding"
+_ConvertedT = TypeVar("_ConvertedT")
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Begin the message of a TypeError or ValueError with what it is about. A subclass is raised as it is: somebody may look for it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if type(error) not in (TypeError, ValueError):
+            raise
+        raise type(error)(f"{what}: {error}") from error
 
 
 class PayloadConverter(ABC):
@@ -63,21 +73,24 @@ class CompositePayloadConverter(PayloadConverter):
 
     def to_payloads(self, values: Sequence[Any]) -> tuple[Payload, ...]:
         """One payload for each value."""
-        return tuple([self._write(value, index) for index, value in enumerate(values)])
+        return tuple([_told(index, len(values), self._write, value) for index, value in enumerate(values)])
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: Sequence[Any] | None = None) -> list[Any]:
         """One value for each payload."""
         hints = type_hints or ()
-        return [self._read(payload, hints[index] if index < len(hints) else None) for index, payload in enumerate(payloads)]
+        return [
+            _told(index, len(payloads), self._read, payload, hints[index] if index < len(hints) else None)
+            for index, payload in enumerate(payloads)
+        ]
 
-    def _write(self, value: Any, index: int) -> Payload:
+    def _write(self, value: Any) -> Payload:
         if isinstance(value, RawValue):
             return value.payload
         for converter in self.converters.values():
             payload = converter.to_payload(value)
             if payload is not None:
                 return payload
-        raise TypeError(f"value {index} of type {type(value).__name__} has no converter")
+        raise TypeError(f"a value of class {type(value).__qualname__} has no converter")
 
     def _read(self, payload: Payload, hint: Any) -> Any:
         if hint is RawValue:
@@ -87,6 +100,14 @@ class CompositePayloadConverter(PayloadConverter):
             known = ", ".join(sorted(name.decode() for name in self.converters))
             raise ValueError(f"payload with encoding {payload.metadata.get(_ENCODING, b'')!r}; this converter reads {known}")
         return converter.from_payload(payload, hint)
+
+
+def _told(index: int, count: int, convert: Callable[..., _ConvertedT], *given: Any) -> _ConvertedT:
+    """What `convert` gives. Of several arguments, an error says which one it is about."""
+    if count == 1:
+        return convert(*given)
+    with naming(f"argument {index + 1}"):
+        return convert(*given)
 
 
 class BinaryNullPayloadConverter(EncodingPayloadConverter):
@@ -110,29 +131,22 @@ class BinaryPlainPayloadConverter(EncodingPayloadConverter):
 
     def to_payload(self, value: Any) -> Payload | None:
         """Bytes as they are."""
-        return Payload({_ENCODING: b"binary/plain"}, bytes(value)) if isinstance(value, bytes | bytearray) else None
+        return Payload({_ENCODING: b"binary/plain"}, bytes(value)) if isinstance(value, bytes | bytearray | memoryview) else None
 
-    def from_payload(self, payload: Payload, type_hint: Any = None) -> Any:  # noqa: ARG002 - bytes are bytes
-        """The bytes."""
-        return payload.data
+    def from_payload(self, payload: Payload, type_hint: Any = None) -> Any:
+        """The bytes, as the hinted kind of bytes. Raises TypeError for a hint of anything else."""
+        return value_to_type(type_hint, payload.data)
 
 
 class AdvancedJSONEncoder(json.JSONEncoder):
-    """JSON for dataclasses, times, UUIDs, enums, and any iterable as a list."""
+    """JSON for dataclasses, pydantic's models, times, UUIDs, enums, decimals, paths, bytes, sets and other collections.
+
+    A class of which JSON can say only what it happens to hold is refused. A subclass may write it: override `default`.
+    """
 
     def default(self, o: Any) -> Any:
-        """A value that JSON can say."""
-        if isinstance(o, datetime | date | time):
-            return o.isoformat()
-        if isinstance(o, uuid.UUID):
-            return str(o)
-        if dataclasses.is_dataclass(o) and not isinstance(o, type):
-            return dataclasses.asdict(o)
-        if isinstance(o, Enum):
-            return o.value
-        if isinstance(o, Iterable) and not isinstance(o, str | bytes | Mapping):
-            return list(o)
-        return super().default(o)
+        """A value that JSON can say. Raises TypeError that names the class and what to use instead."""
+        return jsonable(o)
 
 
 class JSONPlainPayloadConverter(EncodingPayloadConverter):
@@ -141,11 +155,21 @@ class JSONPlainPayloadConverter(EncodingPayloadConverter):
     encoding = "json/plain"
 
     def __init__(self, encoder: type[json.JSONEncoder] = AdvancedJSONEncoder) -> None:
-        self._encode = encoder(separators=(",", ":"), sort_keys=True).encode
+        self.encoder = encoder
+        self._encoder = encoder(separators=(",", ":"), sort_keys=True)
 
     def to_payload(self, value: Any) -> Payload | None:
         """The value as JSON. Raises TypeError or ValueError for one that JSON cannot say."""
-        return Payload({_ENCODING: b"json/plain"}, self._encode(value).encode())
+        try:
+            return Payload({_ENCODING: b"json/plain"}, self._written(value).encode())
+        except RecursionError as error:
+            raise ValueError(f"a {type(value).__name__} is nested too deeply, or holds itself, and cannot be written as JSON") from error
+
+    def _written(self, value: Any) -> str:
+        try:
+            return self._encoder.encode(value)
+        except TypeError:  # of keys that are no text, or none of one kind; or of a class, which `plain` raises again
+            return self._encoder.encode(plain(value, self._encoder.default))
 
     def from_payload(self, payload: Payload, type_hint: Any = None) -> Any:
         """The value, of the hinted type."""
