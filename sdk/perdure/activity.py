@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NoReturn, Protocol, TypeVar, overload
 
 from perdure.common import RetryPolicy
 from perdure.converter import PayloadConverter
 from perdure.workflow._activities import ACTIVITY_DEFINITION
-from perdure.workflow._definition import argument_types
+from perdure.workflow._definition import Parameters
 from perdure_schemas.errors import PerdureError
 
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
@@ -49,13 +50,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ActivityDefinition:
-    """What @activity.defn found out. `name` None is the dynamic one; `arguments` None where the parameters are not all annotated."""
+    """What @activity.defn found out. `name` None is the dynamic one."""
 
     name: str | None
     function: Callable[..., Any]
     is_async: bool
-    arguments: list[Any] | None
+    is_method: bool
     no_thread_cancel_exception: bool = False
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What it takes. Found when it is first called, because annotations may name what the module defines below it."""
+        return Parameters.find(self.function, skip_self=self.is_method)
 
     @staticmethod
     def must_of(activity: Any) -> ActivityDefinition:
@@ -94,13 +100,12 @@ def defn(function: Any = None, *, name: str | None = None, no_thread_cancel_exce
         parameters = list(inspect.signature(target).parameters.values())
         if any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters):
             raise TypeError(f"{target.__qualname__} has keyword-only parameters; activities are called with positional arguments")
-        is_method = bool(parameters) and parameters[0].name == "self"
         shown = decorated.__name__
         definition = ActivityDefinition(
             None if dynamic else name or shown,
             target,
             inspect.iscoroutinefunction(target),
-            None if dynamic else argument_types(target, skip_self=is_method),
+            bool(parameters) and parameters[0].name == "self",
             no_thread_cancel_exception,
         )
         setattr(target, ACTIVITY_DEFINITION, definition)

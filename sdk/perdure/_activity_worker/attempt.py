@@ -21,6 +21,7 @@ from perdure._log.port import Headers
 from perdure._telemetry.spans import activity_attempt
 from perdure.activity import ActivityCancellationDetails, CompleteAsyncError, Context, Event, running
 from perdure.converter import DataConverter
+from perdure.converter._payload import naming
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 from perdure_schemas.commands import ActivityReference, CancelActivity, Command, CompleteActivity, FailActivity
 from perdure_schemas.errors import LimitExceeded
@@ -221,7 +222,8 @@ class Attempt:
         task, services = self.delivery.task, self._services
         try:
             value = await self._run()
-            result = services.converter.payload_converter.to_payloads([value])
+            with naming(f"result of activity {task.activity_type!r}"):
+                result = services.converter.payload_converter.to_payloads([value])
             check_payloads(f"result of {self.name}", result)
         except CompleteAsyncError:
             return None

@@ -15,6 +15,7 @@ from perdure._task_token import TaskToken
 from perdure.activity import ActivityDefinition, Context, Info
 from perdure.common import RawValue, RetryPolicy
 from perdure.converter import PayloadConverter
+from perdure.converter._payload import naming
 from perdure.exceptions import ApplicationError
 from perdure_schemas.tasks import ActivityTask
 
@@ -59,9 +60,8 @@ def arguments(definition: ActivityDefinition, task: ActivityTask, converter: Pay
     """What the function is called with. Raises what the converter raises."""
     if definition.name is None:
         return [[RawValue(payload) for payload in task.input]]
-    hints = definition.arguments
-    usable = hints if hints is not None and len(hints) >= len(task.input) else None
-    return converter.from_payloads(task.input, usable)
+    with naming(f"input of activity {task.activity_type!r}"):
+        return converter.from_payloads(task.input, definition.parameters.of(len(task.input)))
 
 
 async def call(

@@ -28,12 +28,20 @@ from perdure._replay.host import Activated, Activation, ActivationError, QueryEr
 from perdure._replay.loop import WorkflowLoop
 from perdure._replay.matching import PATCH_MARKER, Mismatch, match
 from perdure._replay.pending import Evicted, PendingActivity, PendingExternal, PendingTimer
+from perdure._replay.values_before import converter_before
 from perdure._replay.watchdog import ActivationInterrupted, Watchdog
 from perdure.common import RawValue, RetryPolicy
 from perdure.converter import DataConverter
+from perdure.converter._payload import naming
 from perdure.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, is_cancelled_exception
 from perdure.workflow._context import ActivityOptions, Info, Runtime
-from perdure.workflow._definition import HandlerUnfinishedPolicy, QueryDefinition, SignalDefinition, WorkflowDefinition
+from perdure.workflow._definition import (
+    HandlerUnfinishedPolicy,
+    QueryDefinition,
+    SignalDefinition,
+    WorkflowDefinition,
+    check_dynamic,
+)
 from perdure.workflow._errors import ContinueAsNewError, NondeterminismError, ReadOnlyContextError
 from perdure_schemas import events
 from perdure_schemas.events import Event
@@ -52,7 +60,10 @@ timer up that has fired by then."""
 OWN_DEADLINES = 3
 """Flag: a condition's timeout is the runtime's own. asyncio's takes one step more in Python 3.11 than it does in 3.12."""
 
-BEHAVIOUR = (SIGNALS_FIRST, SETTLED_STAYS, OWN_DEADLINES)
+TYPED_VALUES = 10
+"""Flag: values are read as their hints say or not at all (`values_before` has what was), also by handlers set at run time."""
+
+BEHAVIOUR = (SIGNALS_FIRST, SETTLED_STAYS, OWN_DEADLINES, TYPED_VALUES)
 
 HISTORY_BYTES_SUGGEST = 4 * 1024 * 1024
 """Bytes of history after which continue-as-new is suggested."""
@@ -82,7 +93,8 @@ class CodeInstance(Runtime):
         watchdog: Watchdog,
     ) -> None:
         self.definition = definition
-        self.payload_converter = data_converter.payload_converter
+        self._is_typed = not flags or TYPED_VALUES in flags  # none: this run begins now
+        self.payload_converter = data_converter.payload_converter if self._is_typed else converter_before(data_converter.payload_converter)
         self._failures = data_converter.failure_converter
         self._start = start
         self._failure_types = (*definition.failure_exception_types, *failure_types)
@@ -172,7 +184,7 @@ class CodeInstance(Runtime):
         try:
             with self._on_loop():
                 value = contextvars.copy_context().run(self._ask, handler, query_type, args)
-            return self.payload_converter.to_payloads([value])
+            return self._encode(f"answer of query {query_type!r}", [value])
         except BaseException as error:  # whatever user code raises, the owner goes on
             raise QueryError(self._failure(error)) from error
         finally:
@@ -346,7 +358,9 @@ class CodeInstance(Runtime):
         """Make the workflow's object; False if that has failed the workflow (semantics 4.4)."""
         if self._object is None and self._close is None:
             try:
-                self._arguments = self._decode(self._start.started.input, self.definition.arguments, dynamic=self.definition.name is None)
+                self._arguments = self._decode(
+                    f"input of workflow {self._start.started.workflow_type!r}", self._start.started.input, self.definition
+                )
                 arguments = self._arguments if self.definition.init_takes_arguments else []
                 self._object = self.definition.cls(*arguments)
             except Exception as error:
@@ -359,7 +373,7 @@ class CodeInstance(Runtime):
         try:
             result = await self.definition.run(self._object, *(self._arguments or ()))
             with self.unrestricted():
-                payloads = self.payload_converter.to_payloads([result])
+                payloads = self._encode(f"result of workflow {self._start.started.workflow_type!r}", [result])
             self._end(actions.CompleteWorkflow(payloads))
         except BaseException as error:  # noqa: BLE001 - sorted into failures of the workflow and of the activation
             self._raised(error)
@@ -437,12 +451,23 @@ class CodeInstance(Runtime):
     def _exception(self, failure: Failure) -> BaseException:
         return self._failures.from_failure(failure, self.payload_converter)
 
-    def _decode(self, payloads: Payloads, types: list[Any] | None, *, dynamic: bool) -> list[Any]:
-        if dynamic:
-            return [[RawValue(payload) for payload in payloads]]
-        with refuse.unrestricted():
-            hints = types if types is not None and len(types) >= len(payloads) else None
-            return self.payload_converter.from_payloads(payloads, hints)
+    def _decode(
+        self, what: str, payloads: Payloads, called: WorkflowDefinition | SignalDefinition | QueryDefinition, name: str = ""
+    ) -> list[Any]:
+        """What the code is called with; a dynamic handler is told its `name` first."""
+        named = [name] if called.name is None and name else []
+        if called.name is None and not (self._is_typed and called.parameters.is_variadic):
+            return [*named, [RawValue(payload) for payload in payloads]]
+        if self._is_typed:
+            hints = called.parameters.of(len(named) + len(payloads))
+        else:
+            hints = called.arguments if called.arguments is not None and len(called.arguments) >= len(payloads) else None
+        with refuse.unrestricted(), naming(what):
+            return [*named, *self.payload_converter.from_payloads(payloads, hints[len(named) :] if hints else None)]
+
+    def _encode(self, what: str, values: Sequence[Any]) -> Payloads:
+        with refuse.unrestricted(), naming(what):
+            return self.payload_converter.to_payloads(values)
 
     # -- signals and queries
 
@@ -452,13 +477,11 @@ class CodeInstance(Runtime):
             self._buffered.append(signal)
             return
         try:
-            arguments = self._decode(signal.input, handler.arguments, dynamic=handler.name is None)
+            arguments = self._decode(f"input of signal {signal.name!r}", signal.input, handler, signal.name)
         except Exception as error:  # noqa: BLE001 - one bad signal does not stop the workflow (semantics 4.4)
             with refuse.unrestricted():
                 _logger.error("workflow %r: signal %r cannot be decoded and is dropped: %s", self._start.workflow_id, signal.name, error)
             return
-        if handler.name is None:
-            arguments = [signal.name, *arguments]
         task = self._loop.create_task(self._handle(handler, arguments), name=f"signal {signal.name}")
         self._handlers[task] = handler
 
@@ -475,9 +498,7 @@ class CodeInstance(Runtime):
                 self._handlers.pop(task, None)
 
     def _ask(self, handler: QueryDefinition, query_type: str, args: Payloads) -> Any:
-        arguments = self._decode(args, handler.arguments, dynamic=handler.name is None)
-        if handler.name is None:
-            arguments = [query_type, *arguments]
+        arguments = self._decode(f"input of query {query_type!r}", args, handler, query_type)
         value = handler.function(*arguments) if handler.is_bound else handler.function(self._object, *arguments)
         if not asyncio.iscoroutine(value):
             return value
@@ -494,7 +515,10 @@ class CodeInstance(Runtime):
         if handler is None:
             self._signals.pop(name, None)
             return
-        self._signals[name] = SignalDefinition(name, handler, is_bound=True)
+        definition = SignalDefinition(name, handler, is_bound=True)
+        if name is None and self._is_typed:
+            check_dynamic(definition, "signal")
+        self._signals[name] = definition
         waiting = [signal for signal in self._buffered if name is None or signal.name == name]
         self._buffered = [signal for signal in self._buffered if signal not in waiting]
         for signal in waiting:
@@ -507,8 +531,11 @@ class CodeInstance(Runtime):
         self._check_writable("set a query handler")
         if handler is None:
             self._queries.pop(name, None)
-        else:
-            self._queries[name] = QueryDefinition(name, handler, is_bound=True)
+            return
+        definition = QueryDefinition(name, handler, is_bound=True)
+        if name is None and self._is_typed:
+            check_dynamic(definition, "query")
+        self._queries[name] = definition
 
     def get_query_handler(self, name: str | None) -> Callable[..., Any] | None:
         return self._bound(self._queries.get(name))
@@ -613,8 +640,7 @@ class CodeInstance(Runtime):
     def start_activity(self, name: str, arguments: Sequence[Any], options: ActivityOptions) -> asyncio.Task[Any]:
         self._check_writable("start an activity")
         self._activity_count += 1
-        with self.unrestricted():
-            payloads = self.payload_converter.to_payloads(arguments)
+        payloads = self._encode(f"input of activity {name!r}", arguments)
         action = actions.ScheduleActivity(
             activity_id=options.activity_id or str(self._activity_count),
             activity_type=name,
@@ -646,7 +672,7 @@ class CodeInstance(Runtime):
                 if task is not None:
                     task.uncancel()
         hints = None if pending.result_type is None else [pending.result_type]
-        with self.unrestricted():
+        with self.unrestricted(), naming(f"result of activity {pending.action.activity_type!r}"):
             values = self.payload_converter.from_payloads(payloads, hints)
         return values[0] if values else None
 
@@ -707,8 +733,7 @@ class CodeInstance(Runtime):
 
     async def signal_external(self, workflow_id: str, run_id: str, name: str, arguments: Sequence[Any]) -> None:
         self._check_writable("signal another workflow")
-        with self.unrestricted():
-            payloads = self.payload_converter.to_payloads(arguments)
+        payloads = self._encode(f"input of signal {name!r} to workflow {workflow_id!r}", arguments)
         action = actions.SignalExternalWorkflow(workflow_id, run_id, name, payloads)
         pending = self._external(action)
         try:
@@ -743,8 +768,8 @@ class CodeInstance(Runtime):
         name = workflow if isinstance(workflow, str) else _workflow_name(workflow)
         retry: RetryPolicy | None = options.get("retry_policy")
         memo = options.get("memo")
-        with self.unrestricted():
-            payloads = self.payload_converter.to_payloads(arguments)
+        payloads = self._encode("input of the next run", arguments)
+        with self.unrestricted(), naming("memo of the next run"):
             encoded_memo = None if not memo else {key: self.payload_converter.to_payload(value) for key, value in memo.items()}
         raise ContinueAsNewError(
             actions.ContinueAsNewWorkflow(

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
 from perdure.common import RetryPolicy
 from perdure.workflow._context import _MISSING, ActivityOptions, Runtime, positional
-from perdure.workflow._definition import _hints
+from perdure.workflow._definition import result_hint
 from perdure_schemas.options import ActivityCancellationType
 
 ResultT = TypeVar("ResultT")
@@ -61,7 +61,7 @@ def activity_target(activity: Any) -> tuple[str, Any]:
         raise ValueError(f"{getattr(activity, '__qualname__', activity)!r} is not an activity: decorate it with @activity.defn")
     if definition.name is None:
         raise TypeError("a dynamic activity has no name to start it by; give the name as a string")
-    return definition.name, _hints(definition.function).get("return")
+    return definition.name, result_hint(definition.function)
 
 
 @overload

@@ -283,7 +283,10 @@ def all_handlers_finished() -> bool:
 
 
 def set_signal_handler(name: str, handler: Callable[..., Any] | None) -> None:
-    """Handle a signal from now on; those of this name that came before are delivered at once."""
+    """Handle a signal from now on; those of this name that came before are delivered at once.
+
+    Values are decoded as the parameters of `handler` are annotated.
+    """
     Runtime.current().set_signal_handler(name, handler)
 
 
@@ -293,18 +296,36 @@ def get_signal_handler(name: str) -> Callable[..., Any] | None:
 
 
 def set_dynamic_signal_handler(handler: Callable[..., Any] | None) -> None:
-    """Handle signals that have no handler of their own."""
+    """Handle signals that have no handler of their own; those that came before are delivered at once.
+
+    The handler takes `(name: str, args: Sequence[RawValue])`; one with `*args` gets decoded values. Raises ValueError for others.
+    """
     Runtime.current().set_signal_handler(None, handler)
 
 
+def get_dynamic_signal_handler() -> Callable[..., Any] | None:
+    """The handler of signals that have none of their own."""
+    return Runtime.current().get_signal_handler(None)
+
+
 def set_query_handler(name: str, handler: Callable[..., Any] | None) -> None:
-    """Answer a query from now on."""
+    """Answer a query from now on. Values are decoded as the parameters of `handler` are annotated."""
     Runtime.current().set_query_handler(name, handler)
 
 
 def get_query_handler(name: str) -> Callable[..., Any] | None:
     """The handler of a query."""
     return Runtime.current().get_query_handler(name)
+
+
+def set_dynamic_query_handler(handler: Callable[..., Any] | None) -> None:
+    """Answer queries that have no handler of their own. It takes what `set_dynamic_signal_handler` says."""
+    Runtime.current().set_query_handler(None, handler)
+
+
+def get_dynamic_query_handler() -> Callable[..., Any] | None:
+    """The handler of queries that have none of their own."""
+    return Runtime.current().get_query_handler(None)
 
 
 def continue_as_new(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, TypeVar, overload
 
 from perdure.common import RawValue
+from perdure.converter._annotations import Unresolved, annotations_of
 
 ClassT = TypeVar("ClassT", bound=type)
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
@@ -31,8 +34,36 @@ class HandlerUnfinishedPolicy(IntEnum):
 
 
 @dataclass(frozen=True)
+class Parameters:
+    """The hints of a function's positional parameters. `hints` is None unless all have one; `rest` is that of `*args`, if it has one."""
+
+    hints: tuple[Any, ...] | None
+    rest: Any = None
+    is_variadic: bool = False
+
+    def of(self, count: int) -> list[Any] | None:
+        """The hints of a call with `count` arguments; None where they do not fit, because then none is used (semantics 28)."""
+        if self.hints is None or (self.rest is None and count > len(self.hints)):
+            return None
+        return [*self.hints, *[self.rest] * (count - len(self.hints))]
+
+    @staticmethod
+    def find(function: Callable[..., Any], *, skip_self: bool) -> Parameters:
+        """Those of a function, a method, a partial, or an object that can be called."""
+        try:
+            listed = list(inspect.signature(function).parameters.values())[1 if skip_self else 0 :]
+        except (TypeError, ValueError):  # some of the interpreter's own functions do not tell
+            return Parameters(None)
+        annotated = annotations_of(_annotated(function))
+        positional = [p for p in listed if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        variadic = [p for p in listed if p.kind is p.VAR_POSITIONAL]
+        hints = None if any(p.name not in annotated for p in positional) else tuple(annotated[p.name] for p in positional)
+        return Parameters(hints, annotated.get(variadic[0].name) if variadic else None, bool(variadic))
+
+
+@dataclass(frozen=True)
 class SignalDefinition:
-    """A signal handler. `name` None is the dynamic one; `arguments` None where the parameters are not all annotated."""
+    """A signal handler. `name` None is the dynamic one; `arguments` is what runs without the flag TYPED_VALUES decode by."""
 
     name: str | None
     function: Callable[..., Any]
@@ -40,16 +71,30 @@ class SignalDefinition:
     arguments: list[Any] | None = None
     unfinished_policy: HandlerUnfinishedPolicy = HandlerUnfinishedPolicy.WARN_AND_ABANDON
 
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What it takes. Found when it is first called, because annotations may name what the module defines below it."""
+        return Parameters.find(self.function, skip_self=not self.is_bound)
+
 
 @dataclass(frozen=True)
 class QueryDefinition:
-    """A query handler. `name` None is the dynamic one."""
+    """A query handler. `name` None is the dynamic one; `arguments` as for a signal."""
 
     name: str | None
     function: Callable[..., Any]
     is_bound: bool = False
     arguments: list[Any] | None = None
-    result: Any = None
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What it takes, as for a signal."""
+        return Parameters.find(self.function, skip_self=not self.is_bound)
+
+    @cached_property
+    def result(self) -> Any:
+        """The annotation of its answer."""
+        return result_hint(self.function)
 
 
 @dataclass(frozen=True)
@@ -60,11 +105,20 @@ class WorkflowDefinition:
     cls: type
     run: Callable[..., Awaitable[Any]]
     arguments: list[Any] | None
-    result: Any
     init_takes_arguments: bool
     signals: dict[str | None, SignalDefinition] = field(default_factory=dict)
     queries: dict[str | None, QueryDefinition] = field(default_factory=dict)
     failure_exception_types: tuple[type[BaseException], ...] = ()
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What the run method takes, found when it is first asked for."""
+        return Parameters.find(self.run, skip_self=True)
+
+    @cached_property
+    def result(self) -> Any:
+        """The annotation of the result."""
+        return result_hint(self.run)
 
     @staticmethod
     def of(cls: type) -> WorkflowDefinition | None:
@@ -159,7 +213,10 @@ def signal(
     unfinished_policy: HandlerUnfinishedPolicy = HandlerUnfinishedPolicy.WARN_AND_ABANDON,
     description: str | None = None,
 ) -> Any:
-    """Mark a method, sync or async, as the handler of a signal. A dynamic one takes the name and a sequence of RawValue."""
+    """Mark a method, sync or async, as the handler of a signal.
+
+    A dynamic one takes `(self, name: str, args: Sequence[RawValue])`; one with `*args` gets decoded values. Raises ValueError for others.
+    """
     del description  # shown by tools that do not exist yet
     _not_both(name, dynamic)
 
@@ -170,6 +227,8 @@ def signal(
             arguments=None if dynamic else argument_types(decorated, skip_self=True),
             unfinished_policy=unfinished_policy,
         )
+        if dynamic:
+            check_dynamic(handler, "signal")
         setattr(decorated, _SIGNAL, handler)
         return decorated
 
@@ -185,7 +244,7 @@ def query(*, name: str | None = None, dynamic: bool = False, description: str | 
 
 
 def query(function: Any = None, *, name: str | None = None, dynamic: bool = False, description: str | None = None) -> Any:
-    """Mark a method as the handler of a query: it reads, and changes nothing."""
+    """Mark a method as the handler of a query: it reads, and changes nothing. A dynamic one takes what a dynamic signal handler takes."""
     del description
     _not_both(name, dynamic)
 
@@ -194,8 +253,9 @@ def query(function: Any = None, *, name: str | None = None, dynamic: bool = Fals
             None if dynamic else name or decorated.__name__,
             decorated,
             arguments=None if dynamic else argument_types(decorated, skip_self=True),
-            result=_hints(decorated).get("return"),
         )
+        if dynamic:
+            check_dynamic(handler, "query")
         setattr(decorated, _QUERY, handler)
         return decorated
 
@@ -214,8 +274,36 @@ def query_definition(function: Any) -> QueryDefinition | None:
     return found if isinstance(found, QueryDefinition) else None
 
 
+def check_dynamic(handler: SignalDefinition | QueryDefinition, what: str) -> None:
+    """Raise ValueError for a dynamic handler that takes neither of the two forms."""
+    if Parameters.find(handler.function, skip_self=not handler.is_bound).is_variadic:
+        return
+    takes = list(inspect.signature(handler.function).parameters.values())[0 if handler.is_bound else 1 :]
+    annotated = annotations_of(_annotated(handler.function))
+    hint = annotated.get(takes[1].name) if len(takes) == 2 else RawValue
+    if len(takes) == 2 and (hint is None or isinstance(hint, Unresolved) or typing.get_args(hint) == (RawValue,)):
+        return
+    raise ValueError(
+        f"the dynamic {what} handler {getattr(handler.function, '__qualname__', handler.function)} takes neither (name: str, args: "
+        "Sequence[RawValue]) nor (name: str, *args), beside self: read raw values with workflow.payload_converter().from_payload(value, "
+        "Type), or take decoded ones with *args"
+    )
+
+
+def result_hint(function: Callable[..., Any]) -> Any:
+    """The annotation of what a function returns; None where it has none."""
+    return annotations_of(_annotated(function)).get("return")
+
+
+def _annotated(function: Any) -> Any:
+    """The function that has the annotations of what can be called."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) or isinstance(function, type) else type(function).__call__
+
+
 def argument_types(function: Callable[..., Any], *, skip_self: bool) -> list[Any] | None:
-    """The annotations of the positional parameters; None unless all have one, because then none is used (semantics 1.6)."""
+    """The annotations of the positional parameters as far as they are known when a module is loaded; None unless all are."""
     parameters = list(inspect.signature(function).parameters.values())[1 if skip_self else 0 :]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     hints = _hints(function)
@@ -268,7 +356,6 @@ def _define(cls: type, name: str | None, failure_exception_types: tuple[type[Bas
         cls,
         runs[0],
         None if name is None else argument_types(runs[0], skip_self=True),
-        _hints(runs[0]).get("return"),
         bool(takes_arguments),
         signals,
         queries,

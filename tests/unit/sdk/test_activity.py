@@ -23,9 +23,9 @@ def test_a_function_gets_its_own_name_or_the_given_one() -> None:
     def named(anything) -> None: ...  # type: ignore[no-untyped-def]
 
     found = ActivityDefinition.must_of(plain)
-    assert (found.name, found.is_async, found.arguments) == ("plain", True, [int])
+    assert (found.name, found.is_async, found.parameters.hints) == ("plain", True, (int,))
     found = ActivityDefinition.must_of(named)
-    assert (found.name, found.is_async, found.arguments) == ("other", False, None)
+    assert (found.name, found.is_async, found.parameters.hints) == ("other", False, None)
 
 
 def test_methods_and_callable_classes_leave_self_out() -> None:
@@ -39,9 +39,9 @@ def test_methods_and_callable_classes_leave_self_out() -> None:
         def __call__(self, what: str, count: int) -> int:
             raise NotImplementedError
 
-    assert ActivityDefinition.must_of(Shop().sell).arguments == [str]
+    assert ActivityDefinition.must_of(Shop().sell).parameters.hints == (str,)
     found = ActivityDefinition.must_of(Buy())
-    assert (found.name, found.arguments, found.no_thread_cancel_exception) == ("Buy", [str, int], True)
+    assert (found.name, found.parameters.hints, found.no_thread_cancel_exception) == ("Buy", (str, int), True)
 
 
 def test_workflow_code_finds_name_and_result_type() -> None:
