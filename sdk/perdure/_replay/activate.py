@@ -15,7 +15,6 @@ import hashlib
 import logging
 import math
 import random
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -897,10 +896,11 @@ def _workflow_name(workflow: Any) -> str:
     """The name of a workflow that is given by its run method or its class."""
     if workflow is None:
         return ""
-    if isinstance(workflow, type):
-        return WorkflowDefinition.must_of(workflow).name or ""
-    owner = getattr(sys.modules.get(workflow.__module__), workflow.__qualname__.rpartition(".")[0], None)
-    return WorkflowDefinition.must_of(owner).name or ""  # type: ignore[arg-type]
+    definition = WorkflowDefinition.of_target(workflow)
+    if definition is None:
+        shown = getattr(workflow, "__qualname__", repr(workflow))
+        raise TypeError(f"continue_as_new(): workflow is {shown}, and must be a run method, a decorated workflow class, or a name as a str")
+    return definition.name or ""
 
 
 def _where(loop: WorkflowLoop) -> str:

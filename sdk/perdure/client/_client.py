@@ -6,17 +6,18 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from perdure._channel import Channel
+from perdure._foreign_options import CONNECT, sift
 from perdure._log.address import open_log
 from perdure._log.errors import LogMisconfigured
 from perdure._log.port import Log
 from perdure._task_token import TaskToken
-from perdure.client._arguments import UNSET, arguments
+from perdure.client._arguments import UNSET, arguments, expect, expect_call
 from perdure.client._async_activity import AsyncActivityHandle
 from perdure.client._connection import Connection
 from perdure.client._execution import WorkflowExecution, execution
@@ -27,6 +28,7 @@ from perdure.client._requests import REQUEST_LIFETIME, Requests
 from perdure.client._start import Start, StartOptions
 from perdure.client._targets import workflow_target
 from perdure.converter import DataConverter
+from perdure.converter._payload import naming
 from perdure_schemas.commands import ActivityReference, DescribePartition, StartWorkflow
 from perdure_schemas.limits import check_id
 from perdure_schemas.replies import PartitionDescribed, WorkflowClosed, WorkflowStarted
@@ -42,6 +44,17 @@ SelfT = TypeVar("SelfT")
 ParamT = TypeVar("ParamT")
 ResultT = TypeVar("ResultT")
 P = ParamSpec("P")
+
+
+class ConnectOptions(TypedDict, total=False):
+    """Keywords of `connect` that are known from Temporal's SDK and have no effect here."""
+
+    retry_config: Any
+    keep_alive_config: Any
+    rpc_metadata: Mapping[str, str | bytes]
+    dns_load_balancing_config: Any
+    grpc_compression: Any
+    payload_limits: Any
 
 
 class Client:
@@ -65,6 +78,7 @@ class Client:
         identity: str | None = None,
         request_lifetime: timedelta = REQUEST_LIFETIME,
         timeout: timedelta = CONNECT_TIMEOUT,  # noqa: ASYNC109 - it bounds blocking work too
+        **options: Unpack[ConnectOptions],
     ) -> Self:
         """Connect to the log at a URL: sqlite:///FILE, kafka://HOST:PORT, HOST:PORT (Kafka) or memory://NAME.
 
@@ -74,8 +88,13 @@ class Client:
         A call to which you give a `request_id` may be repeated, with that id and by whatever process, for `request_lifetime` after its
         deadline, and is done once; owners remember the id for that long. At least a minute and at most a day are possible.
 
+        `options` are known from Temporal's SDK and have no effect; others of it are refused by name.
+
         Raises LogMisconfigured (the URL), LogUnavailable (no answer within `timeout`), LogUnauthorized, NamespaceNotFound.
         """
+        sift("Client.connect", options, CONNECT)
+        expect("target_host", target_host, str, optional=True)
+        _expect_connection(namespace, data_converter, identity, request_lifetime, timeout)
         url = target_host or os.environ.get("PERDURE_LOG") or DEFAULT_LOG
         log, url_namespace = await asyncio.to_thread(open_log, url)
         try:
@@ -105,6 +124,7 @@ class Client:
         owned: bool = False,
     ) -> Self:
         """A client of a log that is open already. With `owned`, closing the client closes the log."""
+        _expect_connection(namespace, data_converter, identity, request_lifetime, timeout)
         name = namespace or os.environ.get("PERDURE_NAMESPACE") or DEFAULT_NAMESPACE
         if not _NAMESPACE.fullmatch(name):
             raise LogMisconfigured(f"the namespace {name!r} is not usable: 1 to 100 of the characters a-z A-Z 0-9 . _ - are allowed")
@@ -174,7 +194,7 @@ class Client:
 
         Raises WorkflowAlreadyStartedError, LimitExceeded, and OutcomeUnknownError at the deadline.
         """
-        start = Start(**options)
+        start = Start.of(options)
         name, declared_type = workflow_target(workflow)
         command = start.command(name, arguments(arg, args), self.data_converter, self.identity)
         request_id = start.request_id or self._connection.requests.new_request_id()
@@ -224,11 +244,12 @@ class Client:
 
         Raises what `start_workflow` raises, and WorkflowFailureError with the cause.
         """
-        start = Start(**options)
+        start = Start.of(options)
         name, declared_type = workflow_target(workflow)
         command = start.command(name, arguments(arg, args), self.data_converter, self.identity, await_result=True)
         closed = await self._execute(start, command)
-        return result_of(closed, self.data_converter, result_type or declared_type)
+        with naming(f"result of workflow {start.id!r}"):
+            return result_of(closed, self.data_converter, result_type or declared_type)
 
     async def _execute(self, start: Start, command: StartWorkflow) -> WorkflowClosed:
         requests = self._connection.requests
@@ -293,6 +314,10 @@ class Client:
 
         Raises RPCError INVALID_ARGUMENT for a filter that cannot be read. `rpc_timeout` is for each page.
         """
+        expect("query", query, str, optional=True)
+        expect("limit", limit, int, optional=True)
+        expect("page_size", page_size, int)
+        expect_call(rpc_timeout=rpc_timeout)
         if page_size < 1:
             raise ValueError(f"page_size must be at least 1, not {page_size}")
         rows = list_runs(self._connection.requests, query or "", page_size=page_size, limit=limit, timeout=rpc_timeout)
@@ -315,6 +340,8 @@ class Client:
 
         Where owners have token keys, ids are refused: they are no secret.
         """
+        expect_call(workflow_id=workflow_id, run_id=run_id, activity_id=activity_id)
+        expect("task_token", task_token, bytes, optional=True)
         if task_token is not None:
             if workflow_id is not None or run_id is not None or activity_id is not None:
                 raise ValueError("give either task_token or workflow_id, run_id and activity_id, not both")
@@ -332,3 +359,10 @@ class Client:
         body = DescribePartition(with_digest)
         what = f"description of partition {partition}"
         return await self._connection.requests.read(what, "", body, PartitionDescribed, timeout=rpc_timeout, partition=partition)
+
+
+def _expect_connection(namespace: Any, data_converter: Any, identity: Any, request_lifetime: Any, timeout: Any) -> None:
+    expect_call(namespace=namespace, identity=identity)
+    expect("data_converter", data_converter, DataConverter)
+    expect("request_lifetime", request_lifetime, timedelta)
+    expect("timeout", timeout, timedelta)

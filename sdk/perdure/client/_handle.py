@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from perdure.client._arguments import UNSET, arguments
+from perdure.client._arguments import UNSET, arguments, expect, expect_call
 from perdure.client._connection import Connection
 from perdure.client._execution import WorkflowExecutionDescription, description
 from perdure.client._history import WorkflowHistory
 from perdure.client._outcome import decoded, result_of
-from perdure.client._start import checked
+from perdure.client._start import written
 from perdure.client._targets import query_target, signal_target
 from perdure.common import QueryRejectCondition
+from perdure.converter._payload import naming
 from perdure_schemas.commands import (
     CancelWorkflow,
     DescribeWorkflow,
@@ -52,6 +53,8 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
         result_type: type | None = None,
     ) -> None:
         """Use `Client.get_workflow_handle`, or what `Client.start_workflow` returns."""
+        expect("id", id, str)
+        expect_call(run_id=run_id, result_run_id=result_run_id, first_execution_run_id=first_execution_run_id)
         self._connection = connection
         self._id = check_id("workflow id", id)
         self._run_id = run_id
@@ -87,10 +90,12 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
 
         Raises WorkflowFailureError with the cause; with follow_runs=False also WorkflowContinuedAsNewError.
         """
+        expect_call(rpc_timeout=rpc_timeout)
         closed = await self._connection.requests.wait_closed(
             f"wait for workflow {self._id!r}", self._id, self._result_run_id or "", follow_runs=follow_runs, timeout=rpc_timeout
         )
-        value: ResultT = result_of(closed, self._connection.data_converter, self._result_type)
+        with naming(f"result of workflow {self._id!r}"):
+            value: ResultT = result_of(closed, self._connection.data_converter, self._result_type)
         return value
 
     @overload
@@ -139,9 +144,10 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
         rpc_timeout: timedelta | None = None,
     ) -> None:
         """Send a signal. Returns once it is durable, not once it is handled. Raises RPCError NOT_FOUND if no such run is open."""
+        expect_call(rpc_timeout=rpc_timeout, request_id=request_id)
         name = check_id("signal name", signal_target(signal))
-        converter = self._connection.data_converter.payload_converter
-        payloads = checked(f"input of signal {name!r} to workflow {self._id!r}", converter.to_payloads(arguments(arg, args)))
+        converter = self._connection.data_converter
+        payloads = written(f"input of signal {name!r} to workflow {self._id!r}", arguments(arg, args), converter)
         body = SignalWorkflow(name, self._run_id or "", input=payloads, identity=self._connection.identity)
         await self._connection.act(f"signal {name!r} to workflow {self._id!r}", self._id, body, rpc_timeout, request_id)
 
@@ -196,19 +202,22 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
 
         Raises WorkflowQueryFailedError with the handler's message, WorkflowQueryRejectedError, RPCError NOT_FOUND.
         """
+        expect_call(rpc_timeout=rpc_timeout)
+        expect("reject_condition", reject_condition, QueryRejectCondition, optional=True)
         name, declared_type = query_target(query)
         check_id("query name", name)
         converter = self._connection.data_converter
-        payloads = checked(
-            f"input of query {name!r} to workflow {self._id!r}", converter.payload_converter.to_payloads(arguments(arg, args))
-        )
+        payloads = written(f"input of query {name!r} to workflow {self._id!r}", arguments(arg, args), converter)
         body = QueryWorkflow(name, self._run_id or "", payloads, reject_condition=reject_condition or QueryRejectCondition.NONE)
         what = f"query {name!r} of workflow {self._id!r}"
         answer = await self._connection.requests.read(what, self._id, body, QueryAnswered, timeout=rpc_timeout)
-        return decoded(answer.result, converter, result_type or declared_type)
+        with naming(f"answer of query {name!r} of workflow {self._id!r}"):
+            return decoded(answer.result, converter, result_type or declared_type)
 
     async def cancel(self, reason: str = "", *, request_id: str | None = None, rpc_timeout: timedelta | None = None) -> None:
         """Ask the workflow to cancel itself. A run that has closed is left as it is, without an error."""
+        expect("reason", reason, str)
+        expect_call(rpc_timeout=rpc_timeout, request_id=request_id)
         body = CancelWorkflow(self._run_id or "", self._first_execution_run_id or "", reason, self._connection.identity)
         await self._connection.act(f"cancel of workflow {self._id!r}", self._id, body, rpc_timeout, request_id)
 
@@ -216,9 +225,8 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
         self, *args: Any, reason: str | None = None, request_id: str | None = None, rpc_timeout: timedelta | None = None
     ) -> None:
         """End the workflow at once; its code is not asked. `args` are details for whoever waits for its result."""
-        details = checked(
-            f"details of the termination of workflow {self._id!r}", self._connection.data_converter.payload_converter.to_payloads(args)
-        )
+        expect_call(rpc_timeout=rpc_timeout, request_id=request_id, reason=reason)
+        details = written(f"details of the termination of workflow {self._id!r}", args, self._connection.data_converter)
         body = TerminateWorkflow(self._run_id or "", self._first_execution_run_id or "", reason or "", details, self._connection.identity)
         await self._connection.act(f"termination of workflow {self._id!r}", self._id, body, rpc_timeout, request_id)
 
@@ -228,11 +236,13 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
         Code is parked when its inputs ended several owners in a row, and blocked while its activations fail. Raises RPCError NOT_FOUND
         without an open run, INVALID_ARGUMENT where the run is neither, or has no signal to skip.
         """
+        expect_call(rpc_timeout=rpc_timeout, request_id=request_id)
         body = ResumeWorkflow(self._run_id or "", skip_signals, self._connection.identity)
         await self._connection.act(f"resumption of workflow {self._id!r}", self._id, body, rpc_timeout, request_id)
 
     async def describe(self, *, rpc_timeout: timedelta | None = None) -> WorkflowExecutionDescription:
         """The run's state, times and pending activities. Raises RPCError NOT_FOUND."""
+        expect_call(rpc_timeout=rpc_timeout)
         what = f"description of workflow {self._id!r}"
         body = DescribeWorkflow(self._run_id or "")
         described = await self._connection.requests.read(what, self._id, body, WorkflowDescribed, timeout=rpc_timeout)
@@ -254,6 +264,8 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
                 yield event
 
     async def _pages(self, page_size: int, rpc_timeout: timedelta | None) -> AsyncIterator[HistoryPage]:
+        expect("page_size", page_size, int)
+        expect_call(rpc_timeout=rpc_timeout)
         what = f"history of workflow {self._id!r}"
         body = FetchHistory(self._run_id or "", 1, page_size)
         while True:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Required, TypedDict
 
+from perdure._foreign_options import START, sift
+from perdure.client._arguments import UNSET, arguments, expect, expect_call
 from perdure.common import RetryPolicy, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from perdure.converter import DataConverter
+from perdure.converter._payload import naming
 from perdure_schemas.commands import SignalWorkflow, StartWorkflow
 from perdure_schemas.limits import check_id, check_payloads
 from perdure_schemas.payload import Payloads
@@ -18,7 +21,8 @@ class StartOptions(TypedDict, total=False):
     """Keywords of `start_workflow` and `execute_workflow`; timeouts that are not given do not apply.
 
     With `request_id` a call may be repeated, if need be by another process: all of them together start at most one run.
-    `rpc_timeout` is the deadline of the start (30 s if not given); the wait for a result has none.
+    `rpc_timeout` is the deadline of the start (30 s if not given); the wait for a result has none. The last four are known from
+    Temporal's SDK and have no effect.
     """
 
     id: Required[str]
@@ -35,11 +39,15 @@ class StartOptions(TypedDict, total=False):
     start_delay: timedelta | None
     request_id: str | None
     rpc_timeout: timedelta | None
+    static_summary: str | None
+    static_details: str | None
+    rpc_metadata: Mapping[str, str | bytes]
+    request_eager_start: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """The same with defaults filled in; an unknown keyword is a TypeError."""
+    """The same with defaults filled in."""
 
     id: str
     task_queue: str
@@ -56,6 +64,29 @@ class Start:
     request_id: str | None = None
     rpc_timeout: timedelta | None = None
 
+    @classmethod
+    def of(cls, options: StartOptions) -> Start:
+        """The options of a call. Raises TypeError that names one that is unknown, missing, or of a wrong type."""
+        known = sift("start of a workflow", options, START, cls.__slots__)
+        if missing := [name for name in ("id", "task_queue") if name not in known]:
+            raise TypeError(f"start of a workflow: {' and '.join(missing)} must be given")
+        start = cls(**known)
+        start._check_types()
+        return start
+
+    def _check_types(self) -> None:
+        expect("id", self.id, str)
+        expect("task_queue", self.task_queue, str)
+        for name in ("execution_timeout", "run_timeout", "task_timeout", "start_delay"):
+            expect(name, getattr(self, name), timedelta, optional=True)
+        expect("id_reuse_policy", self.id_reuse_policy, WorkflowIDReusePolicy, names="WorkflowIDReusePolicy")
+        expect("id_conflict_policy", self.id_conflict_policy, WorkflowIDConflictPolicy, names="WorkflowIDConflictPolicy")
+        expect("retry_policy", self.retry_policy, RetryPolicy, optional=True)
+        expect("memo", self.memo, Mapping, optional=True)
+        for key in self.memo or {}:
+            expect("a key of memo", key, str)
+        expect_call(rpc_timeout=self.rpc_timeout, request_id=self.request_id, start_signal=self.start_signal)
+
     def command(
         self, workflow_type: str, args: Sequence[Any], data_converter: DataConverter, identity: str, *, await_result: bool = False
     ) -> StartWorkflow:
@@ -70,14 +101,16 @@ class Start:
                 "id_reuse_policy TERMINATE_IF_RUNNING cannot be mixed with an id_conflict_policy; use TERMINATE_EXISTING alone"
             )
         convert = data_converter.payload_converter
-        payloads = checked(f"input of workflow {self.id!r}", convert.to_payloads(args))
-        memo = {key: convert.to_payloads([value])[0] for key, value in (self.memo or {}).items()}
+        payloads = written(f"input of workflow {self.id!r}", args, data_converter)
+        memo = {}
+        for key, value in (self.memo or {}).items():
+            with naming(f"value {key!r} of the memo of workflow {self.id!r}"):
+                memo[key] = convert.to_payload(value)
         check_payloads(f"memo of workflow {self.id!r}", tuple(memo.values()))
         signal = None
         if self.start_signal is not None:
-            signal_input = checked(
-                f"input of signal {self.start_signal!r} to workflow {self.id!r}", convert.to_payloads(self.start_signal_args)
-            )
+            signal_args = arguments(UNSET, self.start_signal_args)
+            signal_input = written(f"input of signal {self.start_signal!r} to workflow {self.id!r}", signal_args, data_converter)
             signal = SignalWorkflow(check_id("signal name", self.start_signal), input=signal_input, identity=identity)
         elif self.start_signal_args:
             raise ValueError("start_signal_args are given without start_signal")
@@ -97,6 +130,13 @@ class Start:
             await_result=await_result,
             identity=identity,
         )
+
+
+def written(what: str, values: Sequence[Any], data_converter: DataConverter) -> Payloads:
+    """`values` as payloads. Raises LimitExceeded, and what the converter raises, with `what` in its message."""
+    with naming(what):
+        payloads = data_converter.payload_converter.to_payloads(values)
+    return checked(what, payloads)
 
 
 def checked(what: str, payloads: Payloads) -> Payloads:

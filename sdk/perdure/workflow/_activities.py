@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
+from perdure._foreign_options import ACTIVITY, sift
 from perdure.common import RetryPolicy
 from perdure.workflow._context import _MISSING, ActivityOptions, Runtime, positional
 from perdure.workflow._definition import result_hint
@@ -25,6 +26,7 @@ class ActivityConfig(TypedDict, total=False):
 
     `task_queue` is the workflow's own unless given; without `retry_policy` an activity is tried without limit, after 1, 2, 4 … s up to
     100 s. `cancellation_type` says what a cancelled caller waits for (TRY_CANCEL). `activity_id` is the activity's number unless given.
+    `summary` is known from Temporal's SDK and has no effect.
     """
 
     task_queue: str | None
@@ -35,6 +37,7 @@ class ActivityConfig(TypedDict, total=False):
     retry_policy: RetryPolicy | None
     cancellation_type: ActivityCancellationType
     activity_id: str | None
+    summary: str | None
 
 
 class ActivityHandle(asyncio.Task[ResultT], Generic[ResultT]):  # type: ignore[type-var,unused-ignore]
@@ -43,7 +46,8 @@ class ActivityHandle(asyncio.Task[ResultT], Generic[ResultT]):  # type: ignore[t
 
 def _start(activity: Any, arguments: Sequence[Any], config: Any, result_type: Any) -> Any:
     name, hinted = activity_target(activity)
-    options = ActivityOptions(result_type=result_type if result_type is not None else hinted, **config)
+    own = sift(f"activity {name!r}", config, ACTIVITY, ActivityConfig.__annotations__.keys() - ACTIVITY.keys())
+    options = ActivityOptions(result_type=result_type if result_type is not None else hinted, **own)
     if options.schedule_to_close_timeout is None and options.start_to_close_timeout is None:
         raise ValueError(f"activity {name!r} needs start_to_close_timeout or schedule_to_close_timeout; without one it could run for ever")
     return Runtime.current().start_activity(name, arguments, options)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
+from perdure._foreign_options import CONTINUE_AS_NEW, NoOptions, sift
 from perdure.common import RetryPolicy
 from perdure.converter import PayloadConverter
 from perdure.workflow._definition import WorkflowDefinition
@@ -339,8 +340,10 @@ def continue_as_new(
     backoff_start_interval: timedelta | None = None,
     retry_policy: RetryPolicy | None = None,
     memo: Mapping[str, Any] | None = None,
+    **others: Unpack[NoOptions],
 ) -> NoReturn:
     """End this run and start the next one of the same workflow id, with an empty history. What is not given is inherited."""
+    sift("workflow.continue_as_new", others, CONTINUE_AS_NEW)
     options = {
         "workflow": workflow,
         "task_queue": task_queue,

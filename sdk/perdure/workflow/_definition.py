@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
+from perdure._foreign_options import DEFINITION, NoOptions, sift
 from perdure.common import RawValue
 from perdure.converter._annotations import Unresolved, annotations_of
 
@@ -127,6 +129,18 @@ class WorkflowDefinition:
         return found if isinstance(found, WorkflowDefinition) else None
 
     @staticmethod
+    def of_target(workflow: Any) -> WorkflowDefinition | None:
+        """The definition of a workflow that is named by its class or by its run method; None for anything else."""
+        if isinstance(workflow, type):
+            return WorkflowDefinition.of(workflow)
+        function = getattr(workflow, "__func__", workflow)  # of an object's method
+        place: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+        for name in getattr(function, "__qualname__", "").split(".")[:-1]:
+            place = getattr(place, name, None)  # workflows are at the top level of modules, so the method's own name tells where
+        definition = WorkflowDefinition.of(place) if isinstance(place, type) else None
+        return definition if definition is not None and definition.run is function else None
+
+    @staticmethod
     def must_of(cls: type) -> WorkflowDefinition:
         """The same. Raises ValueError for a class that is not decorated."""
         found = WorkflowDefinition.of(cls) if isinstance(cls, type) else None
@@ -156,12 +170,14 @@ def defn(
     sandboxed: bool = True,  # noqa: ARG001 - accepted for programs that come from Temporal
     dynamic: bool = False,
     failure_exception_types: Sequence[type[BaseException]] = (),
+    **options: Unpack[NoOptions],
 ) -> Any:
     """Make a class a workflow, under its own name unless `name` is given; `dynamic` makes it the one for all unknown names.
 
     An exception of `failure_exception_types` fails the workflow instead of blocking it. `sandboxed` is accepted and has no effect:
     what workflow code must not touch is refused while it runs. Raises ValueError that lists everything that is wrong.
     """
+    sift("workflow.defn", options, DEFINITION)
     if name is not None and dynamic:
         raise RuntimeError("a dynamic workflow has no name; give one of name and dynamic")
 
