@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,8 +35,10 @@ def make_owner(
     identity: str,
     session_timeout_ms: int,
     token_keys: Path | None,
+    cached_runs_max: int | None = None,
 ) -> Owner:
     """An owner that is not started yet. Raises ImportError where the platform is not installed."""
+    from perdure_platform.config import DEFAULT_LIMITS
     from perdure_platform.node.embedded import EmbeddedOwner
 
     return EmbeddedOwner(
@@ -46,4 +49,5 @@ def make_owner(
         identity=identity,
         session_timeout_ms=session_timeout_ms,
         token_keys=token_keys,
+        limits=DEFAULT_LIMITS if cached_runs_max is None else replace(DEFAULT_LIMITS, cached_runs_max=cached_runs_max),
     )

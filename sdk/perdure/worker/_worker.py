@@ -4,25 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from perdure._activity_worker import ActivityWorker
 from perdure._embed import Owner, make_owner
+from perdure._foreign_options import WORKER, sift
 from perdure._replay.registry import Registry
-from perdure._replay.runtime import CodeHost
+from perdure._replay.runtime import DEADLOCK_TIMEOUT_MS, CodeHost
 from perdure.client import Client
+from perdure.client._arguments import expect
 
 _logger = logging.getLogger("perdure.worker")
 
 _READY_MS = 60_000
 _WATCH_S = 0.2
 _STOP_MS = 10_000
+
+
+class WorkerOptions(TypedDict, total=False):
+    """Keywords of `Worker` that are known from Temporal's SDK and have no effect here: there are no workflow tasks to poll for."""
+
+    nexus_task_executor: Any
+    workflow_task_executor: Any
+    max_concurrent_workflow_tasks: int | None
+    max_concurrent_local_activities: int | None
+    max_concurrent_nexus_tasks: int | None
+    workflow_task_poller_behavior: Any
+    activity_task_poller_behavior: Any
+    nexus_task_poller_behavior: Any
+    max_concurrent_workflow_task_polls: int | None
+    max_concurrent_activity_task_polls: int | None
+    nonsticky_to_sticky_poll_ratio: float
+    sticky_queue_schedule_to_start_timeout: timedelta
+    max_heartbeat_throttle_interval: timedelta
+    default_heartbeat_throttle_interval: timedelta
+    max_eager_activity_reservations_per_workflow_task: int
+    disable_eager_activity_execution: bool
+    disable_safe_workflow_eviction: bool
+    disable_payload_error_limit: bool
+    max_workflow_task_external_storage_concurrency: int
+    build_id: str | None
 
 
 class Worker:
@@ -49,8 +77,36 @@ class Worker:
         store_directory: str | Path | None = None,
         token_keys: str | Path | None = None,
         on_fatal_error: Callable[[BaseException], Awaitable[None]] | None = None,
+        max_cached_workflows: int | None = None,
+        debug_mode: bool = False,
+        **options: Unpack[WorkerOptions],
     ) -> None:
-        """Check what is given; nothing runs yet. Raises ValueError or RegistryError that says what to repair."""
+        """Check what is given; nothing runs yet. Raises ValueError, TypeError or RegistryError that says what to repair.
+
+        `max_cached_workflows` bounds the runs that are kept in memory between two activations. With `debug_mode` (or the environment
+        variable TEMPORAL_DEBUG) workflow code may stand still in a debugger. `options` are known from Temporal's SDK and have no effect;
+        others of it are refused by name.
+        """
+        sift("Worker", options, WORKER)
+        expect("client", client, Client)
+        expect("task_queue", task_queue, str)
+        for name, value in {
+            "workflows": workflows,
+            "activities": activities,
+            "workflow_failure_exception_types": workflow_failure_exception_types,
+        }.items():
+            expect(name, value, Sequence)
+        for one in workflow_failure_exception_types:
+            if not (isinstance(one, type) and issubclass(one, BaseException)):
+                raise TypeError(f"workflow_failure_exception_types has {one!r}, and must have classes of exceptions")
+        expect("activity_executor", activity_executor, Executor, optional=True)
+        expect("graceful_shutdown_timeout", graceful_shutdown_timeout, timedelta)
+        expect("session_timeout", session_timeout, timedelta)
+        expect("identity", identity, str, optional=True)
+        for name, count in {"max_concurrent_activities": max_concurrent_activities, "max_cached_workflows": max_cached_workflows}.items():
+            expect(name, count, int, optional=True)
+            if count is not None and count < 0:
+                raise ValueError(f"{name} is {count}, and must be 0 or more")
         if not workflows and not activities:
             raise ValueError(
                 "a worker needs workflows, activities or both: pass activities=[...] for a queue's activities, workflows=[...] to own "
@@ -71,6 +127,8 @@ class Worker:
         self._store_directory = None if store_directory is None else Path(store_directory)
         self._token_keys = None if token_keys is None else Path(token_keys)
         self._on_fatal_error = on_fatal_error
+        self._cached_runs_max = None if max_cached_workflows is None else max(1, max_cached_workflows)
+        self._deadlock_timeout_ms = 0 if debug_mode or os.environ.get("TEMPORAL_DEBUG") else DEADLOCK_TIMEOUT_MS
         self._stop_asked = asyncio.Event()
         self._ready = asyncio.Event()
         self._finished = asyncio.Event()
@@ -209,6 +267,7 @@ class Worker:
             registry.workflows,
             data_converter=registry.data_converter,
             workflow_failure_exception_types=registry.workflow_failure_exception_types,
+            deadlock_timeout_ms=self._deadlock_timeout_ms,
         )
         return make_owner(
             self._client.connection.channel.log,
@@ -218,6 +277,7 @@ class Worker:
             identity=self._identity,
             session_timeout_ms=self._session_timeout_ms,
             token_keys=self._token_keys,
+            cached_runs_max=self._cached_runs_max,
         )
 
     async def _start_owner(self, owner: Owner) -> None:
