@@ -6,10 +6,15 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from kit.broker import running_broker
 from kit.mutants.registry import MUTANTS
+
+# No example has a time limit: machines that run the tests are slow, or busy, and that is no defect of what is tested.
+hypothesis.settings.register_profile("perdure", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("perdure")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,7 +11,7 @@ from perdure_schemas.errors import CodecError
 ALL = [(topic, record) for topic, records in RECORDS.items() for record in records.values()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(case=st.sampled_from(ALL), position=st.integers(0, 10_000), byte=st.integers(0, 255), length=st.integers(0, 12))
 def test_whatever_happens_to_bytes_they_are_a_record_or_a_codec_error(case: tuple[str, Any], position: int, byte: int, length: int) -> None:
     topic, record = case
@@ -23,7 +23,7 @@ def test_whatever_happens_to_bytes_they_are_a_record_or_a_codec_error(case: tupl
         codec.encode(codec.decode(bytes(data)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(case=st.sampled_from(ALL), data=st.binary(max_size=300))
 def test_random_bytes_behind_a_right_header_are_a_record_or_a_codec_error(case: tuple[str, Any], data: bytes) -> None:
     topic, record = case

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure_platform.partition.timers import DueRuns
@@ -59,7 +59,6 @@ class Deadlines:
         return [workflow_id for workflow_id in taken if 0 < self.known.get(workflow_id, 0) <= now_ms]
 
 
-@settings(deadline=None)
 @given(stored=st.dictionaries(NAMES, DUE), steps=STEPS, window_max=st.integers(1, 6))
 def test_what_is_due_comes_at_its_time_and_once(stored: dict[str, int], steps: list[tuple[object, ...]], window_max: int) -> None:
     deadlines = Deadlines(window_max)
@@ -82,7 +81,6 @@ def test_what_is_due_comes_at_its_time_and_once(stored: dict[str, int], steps: l
         assert due.next_ms() <= min(deadlines.known.values(), default=FAR_AHEAD_MS), "the owner sleeps past nothing"
 
 
-@settings(deadline=None)
 @given(stored=st.dictionaries(IDS, NUMBERS.filter(bool)), window_max=st.integers(1, 6), now_ms=NUMBERS)
 def test_they_come_in_the_order_of_time(stored: dict[str, int], window_max: int, now_ms: int) -> None:
     deadlines = Deadlines(window_max)

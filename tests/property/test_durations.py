@@ -56,7 +56,7 @@ def lived(core: Core, start: StartWorkflow) -> None:
     kept(core, core.take(CancelWorkflow()))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(execution=INT64, run=INT64, task=INT64, delay=INT64, retry=RETRIES, fails=st.booleans())
 def test_a_start_with_any_durations(execution: int, run: int, task: int, delay: int, retry: RetryOptions | None, fails: bool) -> None:
     core = Core(code=lambda run, activation: (actions.FailWorkflow(FAILED),)) if fails else Core()
@@ -66,7 +66,7 @@ def test_a_start_with_any_durations(execution: int, run: int, task: int, delay: 
     lived(core, start)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(timeouts=st.tuples(INT64, INT64, INT64, INT64), retry=RETRIES, run=st.integers(0, DURATION_MS_MAX))
 def test_an_activity_with_any_durations(timeouts: tuple[int, int, int, int], retry: RetryOptions | None, run: int) -> None:
     close, start, start_to_close, heartbeat = timeouts
@@ -74,7 +74,6 @@ def test_an_activity_with_any_durations(timeouts: tuple[int, int, int, int], ret
     lived(Core(code=lambda run, activation: (action,) if len(run.activities) == 0 else ()), StartWorkflow("T", "q", run_timeout_ms=run))
 
 
-@settings(deadline=None)
 @given(timer=INT64, run=INT64, task=INT64, delay=INT64, retry=RETRIES)
 def test_a_timer_and_a_next_run_with_any_durations(timer: int, run: int, task: int, delay: int, retry: RetryOptions | None) -> None:
     again = actions.ContinueAsNewWorkflow(run_timeout_ms=run, task_timeout_ms=task, backoff_start_interval_ms=delay, retry_options=retry)

@@ -226,7 +226,7 @@ def lives(draw: st.DrawFn) -> Life:
     return life
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(lives())
 def test_the_records_give_every_state_that_the_decisions_made(life: Life) -> None:
     state: RunState | None = None
@@ -240,7 +240,7 @@ def test_the_records_give_every_state_that_the_decisions_made(life: Life) -> Non
     event(f"{'no run' if state is None else state.status.name}")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(lives())
 def test_the_rows_of_a_rebuild_are_the_rows_of_the_owner(life: Life) -> None:
     owner, rebuilt = Reader(), Reader()
@@ -251,7 +251,7 @@ def test_the_rows_of_a_rebuild_are_the_rows_of_the_owner(life: Life) -> None:
     assert list(rebuilt.store.scan(b"")) == list(owner.store.scan(b""))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(lives(), st.data())
 def test_a_fold_that_goes_on_from_the_rows_of_any_moment_ends_the_same(life: Life, chosen: st.DataObject) -> None:
     middle = chosen.draw(st.integers(0, len(life.records)), label="records folded before the restart")

@@ -326,7 +326,5 @@ def test_what_a_client_is_told_is_what_a_small_model_says() -> None:
     with decoded_once():
         run_state_machine_as_test(
             PublicApi,
-            settings=settings(
-                max_examples=EXAMPLES, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
-            ),
+            settings=settings(max_examples=EXAMPLES, stateful_step_count=30, derandomize=True, suppress_health_check=list(HealthCheck)),
         )

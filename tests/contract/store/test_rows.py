@@ -61,13 +61,12 @@ def check_against_a_dict(stores: StoreProvider, steps: list[tuple[object, ...]])
 
 
 @given(steps=STEPS)
-@settings(deadline=None)
 def test_a_store_in_memory_does_what_a_dict_does(steps: list[tuple[object, ...]]) -> None:
     check_against_a_dict(MemoryStores(), steps)
 
 
 @given(steps=STEPS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_rocks_store_does_what_a_dict_does(steps: list[tuple[object, ...]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         check_against_a_dict(RocksStores(Path(directory)), steps)

@@ -100,7 +100,7 @@ def test_golden_bytes_are_what_the_product_wrote(topic: str, name: str) -> None:
 
 @pytest.mark.parametrize("topic", KINDS)
 def test_whatever_the_product_can_write_is_read_alike(topic: str) -> None:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(values_of(KINDS[topic]))
     def check(value: Any) -> None:
         assert decoder(topic).decode(TOPIC_CODECS[topic].encode(value)) == plain(value)
@@ -116,7 +116,7 @@ def test_bytes_that_are_cut_anywhere_or_prolonged_are_no_record(topic: str, name
             decoder(topic).decode(wrong)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(case=st.sampled_from(CASES), position=st.integers(0, 10_000), byte=st.integers(0, 255), length=st.integers(0, 12))
 def test_of_damaged_bytes_both_decoders_think_alike(case: tuple[str, str], position: int, byte: int, length: int) -> None:
     topic, name = case
