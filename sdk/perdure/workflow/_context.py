@@ -426,6 +426,7 @@ class LoggerAdapter(logging.LoggerAdapter[logging.Logger]):
         """Handlers may look at clocks and write to files; that is not the workflow's doing."""
         if not self.isEnabledFor(level):
             return
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the record names the caller's line, not this method's
         with unsafe.sandbox_unrestricted():
             super().log(level, msg, *args, **kwargs)
 
