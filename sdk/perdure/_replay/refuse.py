@@ -1,5 +1,7 @@
 """Refuses what differs between a run and its replay: clocks, randomness, files, sockets, processes, threads (design.md 6).
 
+Time-zone data is the one kind of file that may be read.
+
 Two means, both silent outside of an activation: an audit hook for what Python reports by itself, and wrappers for the functions that it
 does not report. The error names the replacement. It is not a security border; it catches mistakes.
 """
@@ -12,12 +14,14 @@ import datetime
 import gc
 import os
 import random
+import re
 import secrets
 import sys
 import threading
 import time
 import types
 import uuid
+import zoneinfo
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,6 +45,15 @@ _RANDOM = "use workflow.random() or workflow.uuid4()"
 _ACTIVITY = "do it in an activity (workflow.execute_activity)"
 _SLEEP = "use await workflow.sleep() or asyncio.sleep()"
 _THREAD = "use asyncio tasks, or an activity (workflow.execute_activity)"
+
+_MACHINERY = ("importlib.", "_frozen_importlib")
+"""Modules of the interpreter's own import, by the beginning of their names."""
+
+_READERS = frozenset({"linecache", "traceback", "tokenize", "zipimport"})
+"""Modules that read source files, to show them."""
+
+_TIME_ZONES = re.compile(r"(zoneinfo|pytz|dateutil\.(tz|zoneinfo))(\.|$)")
+"""Modules that read time-zone data."""
 
 _AUDITED = {
     "open": _ACTIVITY,
@@ -118,25 +131,36 @@ def _refuse(what: str, instead: str) -> None:
     raise error
 
 
-def _audit(event: str, _arguments: tuple[Any, ...]) -> None:
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if not _state.active:
         return
     for prefix, instead in _AUDITED.items():
         if event == prefix or (prefix.endswith(".") and event.startswith(prefix)):
-            if not _is_machinery():
+            if not _is_machinery() and not (event == "open" and _is_time_zone(*arguments[:2])):
                 _refuse(event, instead)
             return
 
 
 def _is_machinery() -> bool:
-    """Whether the interpreter does it for its own needs: importing a module, or showing a traceback."""
+    """Whether the interpreter does it for its own needs: importing a module, showing a traceback, or looking up a time zone."""
     frame = sys._getframe(2)  # noqa: SLF001 - the interpreter's own door to the stack
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name.startswith(("importlib.", "_frozen_importlib")) or name in ("linecache", "traceback", "tokenize", "zipimport"):
+        if name.startswith(_MACHINERY) or name in _READERS or _TIME_ZONES.match(name):
             return True
         frame = frame.f_back  # type: ignore[assignment]
     return False
+
+
+def _is_time_zone(path: object, mode: object) -> bool:
+    """Whether time-zone data is read. `ZoneInfo` opens its file from C, so that no frame of its module is on the stack.
+
+    Time-zone data is data of the machine, like the code itself: the deployment pins it (README, "What a deployment pins").
+    """
+    if not isinstance(path, str) or mode not in ("r", "rb"):
+        return False
+    place = os.path.normpath(path)
+    return any(place.startswith(os.path.join(directory, "")) for directory in zoneinfo.TZPATH)
 
 
 def _is_logging() -> bool:
