@@ -1,6 +1,7 @@
 """`perdure-check`: reads a namespace, writes nothing, and prints a verdict for each invariant.
 
-Exit code 0: nothing is broken. 1: an invariant is broken. 2: the log could not be read, or the command was not understood.
+Exit code 0: nothing is broken. 1: an invariant is broken. 2: the log could not be read, or the command was not understood. 141: whoever
+read the output has gone.
 """
 
 from __future__ import annotations
@@ -22,12 +23,25 @@ from perdure_check.log import Source, Unreadable
 from perdure_check.operations import read_operations
 from perdure_check.verdict import Report, State
 
-HOLDS, BROKEN, UNREADABLE = 0, 1, 2
+HOLDS, BROKEN, UNREADABLE, READER_GONE = 0, 1, 2, 141
 _WIDTH = 150
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
+    """Run the command; its exit code. Whoever reads the output may leave before its end: nobody is told then."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # the interpreter flushes once more at its end
+        os.close(nowhere)
+        return READER_GONE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         if chosen.copy_to is not None:

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import itertools
 import os
+import shlex
 import weakref
 from collections.abc import Callable
 
@@ -209,7 +210,7 @@ def _locate(log: Log, namespace: str, timeout_ms: int, machine: Machine) -> tupl
     if missing := [name for name in names if name not in found]:
         raise NamespaceNotFound(
             f"the namespace {namespace!r} does not exist at {log.url} (no topic {missing[0]!r}); "
-            f"create it with `perdure namespace create {namespace} --log {log.url}` or correct the name"
+            f"create it with `perdure namespace create {shlex.quote(namespace)} --log {shlex.quote(log.url)}` or correct the name"
         )
     if found[commands].partitions != found[history_topic(namespace)].partitions:
         raise LogMisconfigured(

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-import typer
+from typing import Annotated, Any
 
+import typer
+from typer.core import TyperGroup
+
+from perdure_platform import __version__
 from perdure_platform.cli import bench, dead_letters, dev, namespace, owner, partition, worker, workflow
-from perdure_platform.cli.exits import EXIT_CODES_HELP
+from perdure_platform.cli.exits import EXIT_CODES_HELP, until_reader_leaves
+
+
+class Commands(TyperGroup):
+    """The commands; each ends quietly where nobody reads its output any more."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """See click. Here help is printed."""
+        with until_reader_leaves():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """See click."""
+        with until_reader_leaves():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Durable execution on Kafka: workflows are ordinary Python functions that survive crashes.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"perdure {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Durable execution on Kafka: workflows are ordinary Python functions that survive crashes."""
+    del version
+
+
 app.command("dev", help="Run log, owner and worker in one process: the way to start.")(dev.dev)
 app.command("owner", help="Run the workflow code of the partitions that fall to this process.")(owner.owner)
 app.command("worker", help="Run activities.")(worker.worker)

@@ -10,7 +10,7 @@ import typer
 
 from perdure._log.port import Delivery, Log
 from perdure_platform.cli.connection import opened_log
-from perdure_platform.cli.exits import ExitCode, fail, reporting
+from perdure_platform.cli.exits import ExitCode, fail, reporting, typed
 from perdure_platform.cli.options import DEFAULT_LOG, AsJson, LogUrl, Namespace
 from perdure_platform.cli.output import print_json, print_table
 from perdure_platform.partition.decode import DEAD_LETTER_VALUE_BYTES_MAX
@@ -83,7 +83,11 @@ def redrive(
 def _letters(log: Log, namespace: str) -> Iterator[tuple[int, DeadLetter]]:
     topic = dead_letters_topic(namespace)
     if not log.describe_topics([topic], TIMEOUT_MS):
-        fail(ExitCode.NOT_FOUND, f"there is no namespace {namespace!r} at {log.url}", f"create it: perdure namespace create {namespace}")
+        fail(
+            ExitCode.NOT_FOUND,
+            f"there is no namespace {namespace!r} at {log.url}",
+            f"create it: {typed('perdure namespace create', namespace)}",
+        )
     place = (topic, 0)
     position, end = log.start_offsets([place], TIMEOUT_MS)[place], log.end_offsets([place], TIMEOUT_MS)[place]
     consumer = log.consumer()

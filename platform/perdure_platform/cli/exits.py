@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
+import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -33,6 +35,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4
     CONFLICT = 5
     INTERRUPTED = 130
+    READER_GONE = 141
 
 
 _CODES = {
@@ -50,7 +53,8 @@ _CODES = {
 
 EXIT_CODES_HELP = (
     "Exit codes: 0 done; 1 the workflow or the operation failed; 2 wrong usage or configuration; 3 the log or an owner did not answer "
-    "in time, try again; 4 not found; 5 refused because something exists, or stands, that contradicts it; 130 interrupted."
+    "in time, try again; 4 not found; 5 refused because something exists, or stands, that contradicts it; 130 interrupted; 141 whoever "
+    "read the output has gone (as in `perdure workflow list | head -1`)."
 )
 
 
@@ -60,6 +64,31 @@ def fail(code: ExitCode, message: str, hint: str = "") -> NoReturn:
     if hint:
         typer.echo(f"  hint: {harmless_lines(hint)}", err=True)
     raise typer.Exit(int(code))
+
+
+def typed(command: str, *names: str) -> str:
+    """A command as one types it: names that a shell, or the command itself, would take for something else are quoted."""
+    end_of_options = ["--"] if any(name.startswith("-") for name in names) else []
+    return " ".join([command, *end_of_options, *map(shlex.quote, names)])
+
+
+@contextmanager
+def until_reader_leaves() -> Iterator[None]:
+    """End quietly where whoever reads the output has read enough: with READER_GONE, and without a word at the interpreter's end."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        raise typer.Exit(int(ExitCode.READER_GONE)) from None
 
 
 @contextmanager
@@ -87,7 +116,11 @@ def ending_of(error: Exception, log_url: str = "") -> tuple[ExitCode, str, str] 
         case RPCError():
             return _CODES.get(error.status, ExitCode.FAILED), message, ""
         case WorkflowAlreadyStartedError():
-            return ExitCode.CONFLICT, message, f"choose another --id, or look at it: perdure workflow describe {error.workflow_id}"
+            return (
+                ExitCode.CONFLICT,
+                message,
+                f"choose another --id, or look at it: {typed('perdure workflow describe', error.workflow_id)}",
+            )
         case RegistryError() | LimitExceeded() | LogUnauthorized() | TokenKeysUnusable():
             return ExitCode.USAGE, message, ""
         case TopicNotFound() | NamespaceNotFound():
@@ -100,12 +133,16 @@ def ending_of(error: Exception, log_url: str = "") -> tuple[ExitCode, str, str] 
             return ExitCode.UNAVAILABLE, message, _no_answer(log_url)
         case LogError() | PerdureError():
             return ExitCode.FAILED, message, ""
+        case BrokenPipeError():
+            return None
+        case OSError() if error.strerror:  # a file or a disk of this machine, which the user can look after
+            return ExitCode.FAILED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror, ""
         case _:
             return None
 
 
 def _no_answer(log_url: str) -> str:
-    return f"is an owner running there? perdure owner MODULE:NAME --log {log_url or 'URL'}"
+    return f"is an owner running there? perdure owner MODULE:NAME --log {shlex.quote(log_url) if log_url else 'URL'}"
 
 
 def run(coroutine: Coroutine[Any, Any, T], log_url: str = "") -> T:

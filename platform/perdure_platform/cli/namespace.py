@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
 
 from perdure._log.port import Log
 from perdure_platform.cli.connection import opened_log
-from perdure_platform.cli.exits import ExitCode, fail, reporting
+from perdure_platform.cli.exits import ExitCode, fail, reporting, typed
 from perdure_platform.cli.options import DEFAULT_LOG, AsJson, LogUrl
 from perdure_platform.cli.output import jsonable, print_fields, print_json, print_table, print_text
 from perdure_platform.ops.acls import Role, grants
@@ -65,7 +66,7 @@ def describe(namespace: Name = None, log_url: LogUrl = DEFAULT_LOG, as_json: AsJ
             fail(
                 ExitCode.NOT_FOUND,
                 f"there is no namespace {name!r} at {log.url}",
-                f"create it: perdure namespace create {name} --log {log.url}",
+                f"create it: {typed(f'perdure namespace create --log {shlex.quote(log.url)}', name)}",
             )
         if as_json:
             names = ("topic", "partitions", "records", "topic_id", "settings")

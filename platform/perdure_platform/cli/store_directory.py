@@ -14,8 +14,12 @@ from perdure_platform.cli.exits import ExitCode, fail
 @contextmanager
 def held_directory(path: Path) -> Iterator[Path]:
     """The directory, made if absent and locked for this process, so that no two owners write into one store."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds what workflows were given and what they answered
-    with (path / "lock").open("a+") as lock:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds what workflows were given and what they answered
+        lock_file = (path / "lock").open("a+")
+    except OSError as error:
+        fail(ExitCode.USAGE, f"the store directory {path} cannot be used: {error.strerror or error}", "name another with --store DIR")
+    with lock_file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -60,7 +61,7 @@ def describe_namespace(log: Log, namespace: str, timeout_ms: int = 30_000) -> tu
     if missing:
         raise NamespaceNotFound(
             f"{log.url} has no namespace {namespace!r} (missing: {', '.join(missing)}); "
-            f"make it with: perdure namespace create {namespace} --log {log.url}"
+            f"make it with: perdure namespace create {shlex.quote(namespace)} --log {shlex.quote(log.url)}"
         )
     commands, history = found[commands_topic(namespace)], found[history_topic(namespace)]
     if commands.partitions != history.partitions:

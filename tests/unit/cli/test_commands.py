@@ -1,11 +1,15 @@
 """The commands as typed: what is accepted, what is refused and with which exit code. Nothing here needs an owner."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from perdure_platform import __version__
 from perdure_platform.cli.app import app
 
 COMMANDS = [
@@ -41,6 +45,35 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "--log" in out
 
 
+def test_the_version_is_printed() -> None:
+    assert typed("--version") == (0, f"perdure {__version__}\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_commands(shell: str) -> None:
+    asking = {**os.environ, "_PERDURE_COMPLETE": f"complete_{shell}", "COMP_WORDS": "perdure work", "COMP_CWORD": "1"}
+    asking |= {"_TYPER_COMPLETE_ARGS": "perdure work", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    script = Path(sys.executable).with_name("perdure")
+    answered = subprocess.run([script], env=asking, capture_output=True, text=True, timeout=100, check=False)
+    assert "worker" in answered.stdout
+    assert "workflow" in answered.stdout
+    assert "dead-letters" not in answered.stdout
+
+
+@pytest.mark.parametrize("store", ["a-file", "a-file/below", "/proc/no-such-place/store"])
+@pytest.mark.parametrize("command", ["owner json:x", "dev json:x", "partition rebuild"])
+def test_a_store_directory_that_cannot_be_used_is_wrong_usage(command: str, store: str, log_url: str, tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    (tmp_path / "app_with_a_store.py").write_text("from perdure import Registry\n\nregistry = Registry(task_queue='q')\n")
+    typed("namespace create --log", log_url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        code, _, err = typed(command.replace("json:x", "app_with_a_store:registry"), "--log", log_url, "--store", str(tmp_path / store))
+    assert code == 2, err
+    assert f"the store directory {tmp_path / store} cannot be used: " in err
+    assert "--store" in err
+
+
 def test_the_exit_codes_are_in_the_help() -> None:
     code, out, _ = typed("--help")
     assert code == 0
@@ -72,7 +105,7 @@ def test_the_partition_count_of_a_namespace_never_changes(log_url: str) -> None:
 def test_a_namespace_that_is_not_there_is_not_found(log_url: str) -> None:
     code, _, err = typed("namespace describe nowhere --log", log_url)
     assert code == 4
-    assert "perdure namespace create nowhere" in err
+    assert f"perdure namespace create --log {log_url} nowhere" in err
 
 
 def test_an_unknown_scheme_is_wrong_usage() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import shlex
 
 import pytest
 import typer
@@ -7,7 +8,7 @@ from perdure._log.errors import LogMisconfigured, LogUnauthorized, LogUnavailabl
 from perdure._replay.registry import RegistryError
 from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.service import RPCError, RPCStatusCode, RPCTimeoutOrCancelledError
-from perdure_platform.cli.exits import ExitCode, ending_of, fail, reporting, run
+from perdure_platform.cli.exits import ExitCode, ending_of, fail, reporting, run, typed
 from perdure_schemas.errors import LimitExceeded, PerdureError
 
 
@@ -34,6 +35,23 @@ def test_each_error_has_its_exit_code_and_one_line(error: Exception, code: ExitC
         raise error
     assert exit_.value.exit_code == code
     assert capsys.readouterr().err.startswith(f"perdure: {error}\n")
+
+
+def test_hints_can_be_typed_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert typed("perdure workflow show", "it's $HOME; rm") == """perdure workflow show 'it'"'"'s $HOME; rm'"""
+    assert typed("perdure workflow show", "-x") == "perdure workflow show -- -x"
+    assert shlex.split(typed("perdure workflow show", "a\tb c"))[-1] == "a\tb c"
+    with pytest.raises(typer.Exit), reporting():
+        raise WorkflowAlreadyStartedError("order 7", "Type")
+    assert "perdure workflow describe 'order 7'\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [(PermissionError(13, "Permission denied", "x.db"), "x.db: Permission denied"), (OSError(28, "No space left"), "No space left")],
+)
+def test_what_the_machine_refuses_is_one_line(error: OSError, says: str) -> None:
+    assert ending_of(error) == (ExitCode.FAILED, says, "")
 
 
 def test_an_error_that_is_not_the_users_keeps_its_traceback() -> None:
