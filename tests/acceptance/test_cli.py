@@ -31,6 +31,28 @@ def test_a_history_is_shown_to_people_and_to_scripts(dev: Shell) -> None:
     assert events[-1]["eventType"] == "WorkflowExecutionCompleted"
 
 
+def test_a_history_is_followed_until_its_run_ends(dev: Shell) -> None:
+    dev.done("workflow", "start", "Basket", "-q", "work", "--id", "followed")
+    follower = dev.background("workflow", "show", "followed", "--follow")
+    shown = max(dev.directory.glob("*-workflow.log"), key=lambda path: path.stat().st_mtime)
+    dev.until(lambda: "WorkflowExecutionStarted" in shown.read_text(), "the event that is there already")
+    assert follower.poll() is None
+    dev.done("workflow", "signal", "followed", "add", "-i", '"tea"')
+    dev.until(lambda: 'add("tea")' in shown.read_text(), "the event that came meanwhile")
+    assert follower.poll() is None
+    dev.done("workflow", "signal", "followed", "pay")
+    assert until_gone(follower, 60) == 0
+    assert [line.split()[0] for line in shown.read_text().splitlines()] == ["ID", "1", "2", "3", "4"]
+    events = [json.loads(line) for line in dev.done("workflow", "show", "followed", "--follow", "--json").splitlines()]
+    assert [event["eventId"] for event in events] == [1, 2, 3, 4]
+
+
+def test_an_input_is_read_from_a_file(dev: Shell) -> None:
+    (dev.directory / "input.json").write_text('"Grace"\n')
+    typed = ("workflow", "start", "Greeting", "-q", "work", "--id", "from-a-file", "--input-file", "input.json", "--wait")
+    assert dev.done(*typed) == '"Hello, Grace!"\n'
+
+
 def test_an_open_workflow_takes_signals_answers_queries_and_is_described(dev: Shell) -> None:
     dev.done("workflow", "start", "Basket", "-q", "work", "--id", "basket")
     dev.done("workflow", "signal", "basket", "add", "-i", '"tea"')

@@ -9,12 +9,26 @@ from perdure_schemas import events as e
 from perdure_schemas.replies import HistoryEvent
 
 
+class HistoryRows:
+    """Makes the rows of one history, event by event."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, e.Event] = {}
+        self._first_ms = 0
+
+    def row(self, entry: HistoryEvent) -> tuple[int, str, str, str]:
+        """(event id, time since the first event, event, detail) of the next event."""
+        if not self._by_id:
+            self._first_ms = entry.time_ms
+        self._by_id[entry.event_id] = entry.event
+        since = f"+{duration_text(entry.time_ms - self._first_ms)}"
+        return entry.event_id, since, type(entry.event).__name__, _detail(entry.event, self._by_id)
+
+
 def history_rows(history: Sequence[HistoryEvent]) -> Iterator[tuple[int, str, str, str]]:
-    """(event id, time since the first event, event, detail) of each event."""
-    by_id = {entry.event_id: entry.event for entry in history}
-    first_ms = history[0].time_ms if history else 0
-    for entry in history:
-        yield entry.event_id, f"+{duration_text(entry.time_ms - first_ms)}", type(entry.event).__name__, _detail(entry.event, by_id)
+    """The rows of a history."""
+    rows = HistoryRows()
+    return (rows.row(entry) for entry in history)
 
 
 def _detail(event: e.Event, by_id: dict[int, e.Event]) -> str:

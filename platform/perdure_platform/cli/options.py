@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,6 +79,16 @@ CachedRuns = Annotated[
         help="How many workflows of each partition stay in memory between their steps. Others are rebuilt from their history to go on.",
     ),
 ]
+MaxConcurrentActivities = Annotated[
+    int | None,
+    typer.Option(
+        "--max-concurrent-activities",
+        metavar="N",
+        min=1,
+        help="How many activities run at once. [default: what the registry says, or 100]",
+        show_default=False,
+    ),
+]
 StoreMemory = Annotated[
     str,
     typer.Option(
@@ -106,10 +118,20 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option("--input", "-i", metavar="JSON", help="One argument as JSON; repeat it for several. Text that is not JSON is an error."),
 ]
+InputFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--input-file",
+        metavar="FILE",
+        help="One argument as JSON in a file, - for stdin; repeat it for several. They follow those of --input.",
+    ),
+]
 Duration = Annotated[str, typer.Option(metavar="DURATION")]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_STDIN = Path("-")
+_SHOWN_CHARACTERS_MAX = 200
 _SIZE = re.compile(r"([1-9]\d{0,8})([KMG])")
 _MULTIPLES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -136,22 +158,40 @@ def size_bytes(option: str, text: str) -> int | None:
     return int(found[1]) * _MULTIPLES[found[2]]
 
 
-def arguments(texts: list[str] | None) -> list[Any]:
-    """The values of `--input`. Raises typer.BadParameter that shows where the JSON ends to be JSON."""
-    values = []
-    for text in texts or []:
-        try:
-            value = json.loads(text, parse_constant=_refuse_constant)
-            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-            values.append(value)
-        except RecursionError:
-            raise typer.BadParameter(f"{text[:40]!r} … is nested too deeply", param_hint="--input") from None
-        except UnicodeEncodeError as error:
-            raise typer.BadParameter(f"{text!r} holds half a character: {error.reason}", param_hint="--input") from None
-        except ValueError as error:
-            hint = f" (for a text, put it in double quotes: '\"{text}\"')" if re.fullmatch(r"[\w .-]+", text) else ""
-            raise typer.BadParameter(f"{text!r} is not JSON: {error}{hint}", param_hint="--input") from None
-    return values
+def arguments(texts: Sequence[str] | None, files: Sequence[Path] | None = None) -> list[Any]:
+    """The values of `--input` and of `--input-file`. Raises typer.BadParameter that shows where the JSON ends to be JSON."""
+    if (files or []).count(_STDIN) > 1:
+        raise typer.BadParameter("stdin can be read once", param_hint="--input-file")
+    values = [_value(text, _shown(text), "--input") for text in texts or ()]
+    return [*values, *(_value(_read(file), "stdin" if file == _STDIN else str(file), "--input-file") for file in files or ())]
+
+
+def _value(text: str, shown: str, option: str) -> Any:
+    """The value of one JSON text, which an error names as `shown`."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise typer.BadParameter(f"{shown} is nested too deeply", param_hint=option) from None
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter(f"{shown} holds half a character: {error.reason}", param_hint=option) from None
+    except ValueError as error:
+        hint = f" (for a text, put it in double quotes: '\"{text.strip()}\"')" if re.fullmatch(r"[\w .-]{1,100}\n?", text) else ""
+        raise typer.BadParameter(f"{shown} is not JSON: {error}{hint}", param_hint=option) from None
+    return value
+
+
+def _read(file: Path) -> str:
+    try:
+        return (sys.stdin.buffer.read() if file == _STDIN else file.read_bytes()).decode("utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror or error}", param_hint="--input-file") from None
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file} is not UTF-8: {error.reason} at byte {error.start}", param_hint="--input-file") from None
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN_CHARACTERS_MAX else f"{text[:_SHOWN_CHARACTERS_MAX]!r} …"
 
 
 def _refuse_constant(name: str) -> None:

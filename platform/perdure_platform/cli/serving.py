@@ -113,8 +113,10 @@ async def running_owner(
 
 
 @asynccontextmanager
-async def running_worker(log: Log, namespace: str, registry: Registry) -> AsyncIterator[asyncio.Task[None]]:
-    """A worker that takes tasks; at the end it finishes what it has taken."""
+async def running_worker(
+    log: Log, namespace: str, registry: Registry, max_concurrent_activities: int | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker that takes tasks; at the end it finishes what it has taken. The registry says how many at once if nobody else does."""
     channel = await Channel.open(log, namespace)
     worker = ActivityWorker(
         channel,
@@ -122,7 +124,7 @@ async def running_worker(log: Log, namespace: str, registry: Registry) -> AsyncI
         registry.activities,
         data_converter=registry.data_converter,
         executor=registry.activity_executor,
-        max_concurrent_activities=registry.max_concurrent_activities,
+        max_concurrent_activities=max_concurrent_activities or registry.max_concurrent_activities,
     )
     task = asyncio.create_task(worker.run())
     try:

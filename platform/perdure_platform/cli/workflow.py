@@ -9,15 +9,17 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from perdure.client import WorkflowFailureError, WorkflowHandle
+from perdure._telemetry.terminal import harmless
+from perdure.client import WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from perdure.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from perdure_platform.cli.connection import connected
 from perdure_platform.cli.description_text import print_description, status_text
-from perdure_platform.cli.exits import ExitCode, fail, run
-from perdure_platform.cli.history_text import history_rows
+from perdure_platform.cli.exits import ExitCode, fail, run, typed
+from perdure_platform.cli.history_text import HistoryRows, history_rows
 from perdure_platform.cli.options import (
     DEFAULT_LOG,
     AsJson,
+    InputFiles,
     Inputs,
     LogUrl,
     Namespace,
@@ -39,6 +41,8 @@ commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 T = TypeVar("T")
 
 NOTICE_SECONDS = 10.0
+FOLLOWED_ROW = "{:>6}  {:<10}  {:<40}  {}"
+"""A row of a history that is followed: the widths fit the names of nearly all events."""
 REUSE = {policy.name.lower().replace("_", "-"): policy for policy in WorkflowIDReusePolicy if policy.name != "TERMINATE_IF_RUNNING"}
 CONFLICT = {policy.name.lower().replace("_", "-"): policy for policy in WorkflowIDConflictPolicy if policy.name != "UNSPECIFIED"}
 
@@ -56,6 +60,7 @@ def start(
     workflow_type: Annotated[str, typer.Argument(metavar="TYPE", help="The workflow's name, by default that of its class.")],
     task_queue: Annotated[str, typer.Option("--task-queue", "-q", metavar="NAME", help="Where workers take its activities from.")],
     inputs: Inputs = None,
+    input_files: InputFiles = None,
     workflow_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="The workflow id. [default: the type and a random number]", show_default=False)
     ] = None,
@@ -77,7 +82,7 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start a workflow."""
-    values = arguments(inputs)
+    values = arguments(inputs, input_files)
     reuse_policy, conflict_policy = _choice("--id-reuse", reuse, REUSE), _choice("--id-conflict", conflict, CONFLICT)
     execution_span, run_span = duration("--execution-timeout", execution_timeout), duration("--run-timeout", run_timeout)
     delay = duration("--start-delay", start_delay)
@@ -131,6 +136,9 @@ def result(
 def show(
     workflow_id: WorkflowIdArgument,
     run_id: RunIdOption = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with each event as it comes, until the run ends. With --json: one per line.")
+    ] = False,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
@@ -139,7 +147,11 @@ def show(
 
     async def work() -> None:
         async with connected(log_url, namespace) as client:
-            history = await client.get_workflow_handle(workflow_id, run_id=run_id or None).fetch_history()
+            handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=run_id or None)
+            if follow:
+                await _follow(handle, as_json)
+                return
+            history = await handle.fetch_history()
             if as_json:
                 typer.echo(history.to_json())
             else:
@@ -172,7 +184,7 @@ def describe(
 @commands.command("list")
 def list_(
     query: Annotated[
-        str, typer.Option("--query", metavar="FILTER", help="Such as: WorkflowType = 'MoneyTransfer' AND ExecutionStatus = 'Running'")
+        str, typer.Option("--query", metavar="FILTER", help="Such as: WorkflowType = 'MoneyTransfer' AND ExecutionStatus = 'running'")
     ] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     log_url: LogUrl = DEFAULT_LOG,
@@ -209,13 +221,14 @@ def signal(
     workflow_id: WorkflowIdArgument,
     name: Annotated[str, typer.Argument(metavar="SIGNAL", help="The signal's name.")],
     inputs: Inputs = None,
+    input_files: InputFiles = None,
     run_id: RunIdOption = "",
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a signal. It is in the log when this returns."""
-    values = arguments(inputs)
+    values = arguments(inputs, input_files)
 
     async def work() -> None:
         async with connected(log_url, namespace) as client:
@@ -230,13 +243,14 @@ def query(
     workflow_id: WorkflowIdArgument,
     name: Annotated[str, typer.Argument(metavar="QUERY", help="The query's name.")],
     inputs: Inputs = None,
+    input_files: InputFiles = None,
     run_id: RunIdOption = "",
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a workflow; the answer is printed as JSON in either form."""
-    values = arguments(inputs)
+    values = arguments(inputs, input_files)
     del as_json  # an answer is JSON already
 
     async def work() -> None:
@@ -318,6 +332,18 @@ def _resume(workflow_id: str, run_id: str, log_url: str, namespace: str | None, 
     run(work(), log_url)
 
 
+async def _follow(handle: WorkflowHandle[Any, Any], as_json: bool) -> None:
+    """Print a run's events as they come. Columns have fixed widths, because nobody knows what is still to come."""
+    rows = HistoryRows()
+    if not as_json:
+        print_text(FOLLOWED_ROW.format("ID", "TIME", "EVENT", "WHAT"))
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if as_json:
+            print_json(WorkflowHistory(handle.id, (event,)).to_json_dict()["events"][0])
+        else:
+            print_text(FOLLOWED_ROW.format(*map(harmless, map(str, rows.row(event)))).rstrip())
+
+
 async def _print_result(handle: WorkflowHandle[Any, Any], seconds: float | None, as_json: bool) -> None:
     try:
         async with asyncio.timeout(seconds):
@@ -326,7 +352,7 @@ async def _print_result(handle: WorkflowHandle[Any, Any], seconds: float | None,
         fail(
             ExitCode.UNAVAILABLE,
             f"workflow {handle.id!r} had not ended after {seconds:g} s",
-            f"look at it: perdure workflow describe {handle.id}",
+            f"look at it: {typed('perdure workflow describe', handle.id)}",
         )
     except WorkflowFailureError as error:
         if as_json:
@@ -335,7 +361,7 @@ async def _print_result(handle: WorkflowHandle[Any, Any], seconds: float | None,
         fail(
             ExitCode.FAILED,
             f"workflow {handle.id!r} {_ending(error)}: {' <- '.join(_causes(error))}",
-            f"its history: perdure workflow show {handle.id}",
+            f"its history: {typed('perdure workflow show', handle.id)}",
         )
     print_json({"workflow_id": handle.id, "status": "completed", "result": value} if as_json else value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -32,6 +33,9 @@ ResultT = TypeVar("ResultT")
 ParamT = TypeVar("ParamT")
 QueryT = TypeVar("QueryT")
 P = ParamSpec("P")
+
+_NEW_EVENTS_S = 0.5
+"""Pause between two questions for the events of an open run, in seconds."""
 
 
 class WorkflowHandle(Generic[SelfT, ResultT]):
@@ -257,20 +261,27 @@ class WorkflowHandle(Generic[SelfT, ResultT]):
             run_id = page.run_id
         return WorkflowHistory(self._id, tuple(events), run_id)
 
-    async def fetch_history_events(self, *, page_size: int = 500, rpc_timeout: timedelta | None = None) -> AsyncIterator[HistoryEvent]:
-        """The same, event by event, a page at a time."""
-        async for page in self._pages(page_size, rpc_timeout):
+    async def fetch_history_events(
+        self, *, page_size: int = 500, wait_new_event: bool = False, rpc_timeout: timedelta | None = None
+    ) -> AsyncIterator[HistoryEvent]:
+        """The same, event by event, a page at a time. With `wait_new_event` it goes on with those that come, until the run has closed."""
+        async for page in self._pages(page_size, rpc_timeout, wait_new_event):
             for event in page.events:
                 yield event
 
-    async def _pages(self, page_size: int, rpc_timeout: timedelta | None) -> AsyncIterator[HistoryPage]:
+    async def _pages(self, page_size: int, rpc_timeout: timedelta | None, wait_new_event: bool = False) -> AsyncIterator[HistoryPage]:
         expect("page_size", page_size, int)
+        expect("wait_new_event", wait_new_event, bool)
         expect_call(rpc_timeout=rpc_timeout)
         what = f"history of workflow {self._id!r}"
         body = FetchHistory(self._run_id or "", 1, page_size)
         while True:
             page = await self._connection.requests.read(what, self._id, body, HistoryPage, timeout=rpc_timeout)
             yield page
-            if not page.next_event_id:
-                return
-            body = FetchHistory(page.run_id, page.next_event_id, page_size)  # the same run, whatever follows it meanwhile
+            next_event_id = page.next_event_id
+            if not next_event_id:
+                if page.closed or not wait_new_event:
+                    return
+                next_event_id = page.events[-1].event_id + 1 if page.events else body.first_event_id
+                await asyncio.sleep(_NEW_EVENTS_S)
+            body = FetchHistory(page.run_id, next_event_id, page_size)  # the same run, whatever follows it meanwhile

@@ -1,4 +1,6 @@
+import io
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import typer
@@ -55,6 +57,36 @@ def test_bare_text_is_refused_and_told_how_to_write_it() -> None:
 def test_what_no_payload_can_hold_is_refused(text: str, says: str) -> None:
     with pytest.raises(typer.BadParameter, match=says):
         arguments([text])
+
+
+def test_inputs_come_from_files_and_from_stdin_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.json").write_text('{"a": "\u00e4"}\n', encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"[2]\n")))
+    assert arguments(["1"], [tmp_path / "one.json", Path("-")]) == [1, {"a": "ä"}, [2]]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        (b"{", "input.json is not JSON"),
+        (b"\xff", "is not UTF-8"),
+        (b"hello\n", r"put it in double quotes: '\"hello\"'"),
+        (b"x" * 100_000, "input.json is not JSON"),
+    ],
+)
+def test_a_file_that_holds_no_input_is_named(tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / "input.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(typer.BadParameter, match=says) as raised:
+        arguments(None, [file])
+    assert len(str(raised.value)) < 1000
+
+
+def test_stdin_is_read_once() -> None:
+    with pytest.raises(typer.BadParameter, match="once"):
+        arguments(None, [Path("-"), Path("-")])
 
 
 def test_sizes_are_whole_numbers_with_units() -> None:
