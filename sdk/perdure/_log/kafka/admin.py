@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -15,6 +16,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.errors import OUT_OF_RANGE, Trouble, log_error
+from perdure._log.kafka.probe import Probe
 from perdure._log.kafka.settings import Settings
 from perdure._log.port import TopicDescription
 from perdure._log.port import TopicPartition as Where
@@ -27,6 +29,10 @@ _CLIENT_LIVES_S = 5.0
 """How long a client is kept at least, whatever fails."""
 _APPEARS_NAP_S = 0.02
 _LOOK_S = 0.1
+_PROBE_S = 1.5
+"""Time after which a first request without an answer makes this process look what is at the addresses, in seconds."""
+_LIST_S = 1.0
+"""Time of one try to list topics, in seconds: the library does not look up while it waits."""
 _REFUSED_S = 2.0
 """How long credentials may be refused before it is an error: a broker that starts knows them a little later."""
 
@@ -40,6 +46,8 @@ class KafkaAdmin:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._url = url
+        self.has_answers = False
+        """Whether a broker has answered anything so far: if so, the address is right."""
         self._trouble = Trouble(url)
         self._configured = settings
         self._client = self._connect()
@@ -141,10 +149,19 @@ class KafkaAdmin:
     def names(self, prefix: str, timeout_ms: int) -> list[str]:
         """Names of the topics that begin with `prefix`, sorted."""
         client = self._client
-        try:
-            known = client.list_topics(timeout=max(timeout_ms, 1) / 1000)
-        except KafkaException as error:
-            raise self.error(client, error, "listing topics") from error
+        what = "listing topics"
+        deadline = time.monotonic() + max(timeout_ms, 1) / 1000
+        with self._waiting(client, what) as waiting:
+            while True:
+                left_s = deadline - time.monotonic()
+                try:
+                    known = client.list_topics(timeout=max(0.001, min(left_s, _LIST_S)))
+                    break
+                except KafkaException as error:
+                    if left_s <= _LIST_S or error.args[0].code() not in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT):  # noqa: SLF001
+                        raise self.error(client, error, what, waiting.why()) from error
+                    waiting.look()
+        self.answered()
         return sorted(name for name in known.topics if name.startswith(prefix))
 
     def truncate_before(self, where: Where, offset: int, timeout_ms: int) -> None:
@@ -164,25 +181,43 @@ class KafkaAdmin:
 
     def result(self, client: AdminClient, future: Future[Any], timeout_s: float, what: str) -> Any:
         """What a request came to. Raises LogError, for refused credentials after a moment: the library would try to the end."""
-        started = time.monotonic()
-        deadline = started + timeout_s + 1
-        while True:
-            try:
-                failure = _failure(future, min(_LOOK_S, max(0.0, deadline - time.monotonic())))
-                break
-            except FutureTimeout:
-                client.poll(0)
-                now = time.monotonic()
-                if now - started > _REFUSED_S and (refused := self._trouble.refusal_since(started)) is not None:
-                    raise refused from None
-                if now >= deadline:
-                    raise self.error(client, None, what) from None
-        if failure is not None:
-            raise self.error(client, failure, what) from failure
+        deadline = time.monotonic() + timeout_s + 1
+        with self._waiting(client, what) as waiting:
+            while True:
+                try:
+                    failure = _failure(future, min(_LOOK_S, max(0.0, deadline - time.monotonic())))
+                    break
+                except FutureTimeout:
+                    waiting.look()
+                    if time.monotonic() >= deadline:
+                        raise self.error(client, None, what, waiting.why()) from None
+            if failure is not None:
+                raise self.error(client, failure, what, waiting.why()) from failure
+        self.answered()
         return future.result()
 
-    def error(self, client: AdminClient, error: KafkaException | None, what: str) -> LogError:
-        """Why a request of `client` failed: a refusal of the credentials, where there was one, explains every time-out."""
+    def answered(self) -> None:
+        """A broker has answered."""
+        self.has_answers = True
+        self._trouble.answered()
+
+    def refusal_since(self, moment: float) -> LogError | None:
+        """The error about credentials or permissions, if it was told after `moment` (of time.monotonic)."""
+        return self._trouble.refusal_since(moment)
+
+    @contextmanager
+    def _waiting(self, client: AdminClient, what: str) -> Iterator[_Waiting]:
+        waiting = _Waiting(self, client, what, self._configured)
+        try:
+            yield waiting
+        finally:
+            waiting.stop()
+
+    def error(self, client: AdminClient, error: KafkaException | None, what: str, why: str = "") -> LogError:
+        """Why a request of `client` failed: a refusal of the credentials, where there was one, explains every time-out.
+
+        `why` is what a probe of the addresses has found; the library's own last attempt to connect is told where that is nothing.
+        """
         client.poll(0)
         refused = self._trouble.refusal()
         if refused is not None:
@@ -194,8 +229,10 @@ class KafkaAdmin:
         if isinstance(found, LogUnavailable):
             if error is not None:
                 self.start_over(client, found)
-            if why := self._trouble.unconnected():
-                return LogUnavailable(f"{found}; the last attempt to connect: {why}")
+            if last := self._trouble.unconnected():
+                why = why or f"the last attempt to connect: {last}"
+            if why:
+                return LogUnavailable(f"{found}; {why}")
         return found
 
     def _check_known(self, names: set[str], timeout_ms: int) -> None:
@@ -231,6 +268,39 @@ def _failure(future: Future[Any], timeout_s: float) -> KafkaException | None:
     raise failure
 
 
+class _Waiting:
+    """A request that is not answered yet. Where no broker has ever answered, it looks after a moment what is at their addresses."""
+
+    def __init__(self, admin: KafkaAdmin, client: AdminClient, what: str, settings: Settings) -> None:
+        self._admin = admin
+        self._client = client
+        self._what = what
+        self._settings = settings
+        self._started = time.monotonic()
+        self._probe: Probe | None = None
+
+    def look(self) -> None:
+        """Raises LogUnauthorized where credentials are refused, and LogUnavailable where nobody there is a Kafka broker."""
+        self._client.poll(0)
+        waited_s = time.monotonic() - self._started
+        if waited_s > _REFUSED_S and (refused := self._admin.refusal_since(self._started)) is not None:
+            raise refused from None
+        if self._probe is None and waited_s > _PROBE_S and not self._admin.has_answers:
+            in_the_clear = "SSL" not in str(self._settings.get("security.protocol", "")).upper().replace("SASL", "")
+            self._probe = Probe(self._settings["bootstrap.servers"], in_the_clear=in_the_clear)
+        if self._probe is not None and self._probe.is_hopeless():
+            raise self._admin.error(self._client, None, self._what, self._probe.why()) from None
+
+    def why(self) -> str:
+        """What was found so far."""
+        return self._probe.why() if self._probe is not None else ""
+
+    def stop(self) -> None:
+        """The request is answered, or given up."""
+        if self._probe is not None:
+            self._probe.stop()
+
+
 class OffsetsRequest:
     """Offsets on their way."""
 
@@ -259,6 +329,7 @@ class OffsetsRequest:
             except FutureTimeout:
                 raise self._admin.error(self._client, None, f"offsets of {where[0]}[{where[1]}]") from None
             if failure is None and (offset := future.result().offset) >= 0:
+                self._admin.answered()
                 found[where] = offset
                 continue
             # No error and a negative offset are what the library gives where a broker did not answer.

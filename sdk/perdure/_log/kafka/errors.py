@@ -20,8 +20,6 @@ from perdure._log.errors import (
 _MISSING_FOR_S = 2.0
 """How long a topic must have been missing: the brokers learn of a new one only after its making was acknowledged."""
 
-_RECENT_S = 10.0
-
 OUT_OF_RANGE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})  # noqa: SLF001 - so named
 """What a position that the partition does not have is reported as."""
 
@@ -104,7 +102,6 @@ class Trouble:
         self._unauthorized: LogError | None = None
         self._unauthorized_at = 0.0
         self._unconnected = ""
-        self._unconnected_at = 0.0
         self._missing: LogError | None = None
         self._missing_since = 0.0
 
@@ -116,7 +113,6 @@ class Trouble:
             self._unauthorized_at = time.monotonic()
         elif error.code() in _CONNECTING or _is_cut_off(error):
             self._unconnected = error.str()
-            self._unconnected_at = time.monotonic()
         elif isinstance(found, TopicNotFound):
             if self._missing is None:
                 self._missing_since = time.monotonic()
@@ -126,9 +122,13 @@ class Trouble:
         """Other topics are asked for, or they are there."""
         self._missing = None
 
+    def answered(self) -> None:
+        """A broker has answered: what kept it from doing so is over."""
+        self._unconnected = ""
+
     def unconnected(self) -> str:
-        """What an attempt to connect ended with just now, if it did; it explains time-outs."""
-        return self._unconnected if time.monotonic() - self._unconnected_at < _RECENT_S else ""
+        """What the last attempt to connect ended with, if nobody has answered since, however long ago; it explains time-outs."""
+        return self._unconnected
 
     def refusal_since(self, moment: float) -> LogError | None:
         """The error about credentials or permissions, if it was told after `moment` (of time.monotonic)."""

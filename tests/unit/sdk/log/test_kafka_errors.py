@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from confluent_kafka import KafkaError
 
@@ -23,6 +25,16 @@ def test_a_connection_that_breaks_while_somebody_shows_a_password_does_not_make_
     trouble.note(error)
     assert trouble.refusal() is None
     assert trouble.unconnected() == said
+
+
+def test_the_last_attempt_to_connect_is_kept_until_a_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    trouble = Trouble("kafka://host:1")
+    trouble.note(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
+    hour_later = time.monotonic() + 3600
+    monkeypatch.setattr(time, "monotonic", lambda: hour_later)
+    assert trouble.unconnected() == "Connection refused"
+    trouble.answered()
+    assert trouble.unconnected() == ""
 
 
 @pytest.mark.parametrize(
