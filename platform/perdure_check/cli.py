@@ -1,7 +1,7 @@
 """`perdure-check`: reads a namespace, writes nothing, and prints a verdict for each invariant.
 
-Exit code 0: nothing is broken. 1: an invariant is broken. 2: the log could not be read, or the command was not understood. 141: whoever
-read the output has gone.
+Exit code 0: nothing is broken. 1: an invariant is broken. 2: the log could not be read, the command was not understood, or a namespace
+that is said to be quiet is not. 141: whoever read the output has gone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from perdure_check.address import open_source
-from perdure_check.checker import check
 from perdure_check.context import CLOCK_BOUND_MS, Bank, Options
 from perdure_check.dump import WithCopies, keep, read_copies
 from perdure_check.log import Source, Unreadable
 from perdure_check.operations import read_operations
+from perdure_check.quiet import check_quiet
 from perdure_check.verdict import Report, State
 
 HOLDS, BROKEN, UNREADABLE, READER_GONE = 0, 1, 2, 141
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiescent", action="store_true", help="nothing is under way any more: what is not finished never will be")
     parser.add_argument(
-        "--may-stay-open", default="", metavar="REGEX", help="workflow ids that do not end by themselves (with --quiescent)"
+        "--may-stay-open", default="", type=_pattern, metavar="REGEX", help="workflow ids that do not end by themselves (with --quiescent)"
     )
     parser.add_argument("--operations", action="append", type=Path, default=[], metavar="FILE", help="what drivers asked and were told")
     parser.add_argument("--summaries", type=Path, metavar="FILE", help="what `perdure workflow list --json` printed")
@@ -80,10 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
 def _keep(chosen: Any) -> int:
     source, named = open_source(chosen.log)
     try:
         return keep(source, chosen.namespace or named or "default", chosen.copy_to)
+    except OSError as error:
+        raise Unreadable(f"the copy {chosen.copy_to} cannot be written: {error.strerror or error}") from error
     finally:
         source.close()
 
@@ -102,7 +113,7 @@ def _check(chosen: Any) -> Report:
     try:
         if chosen.copy:
             source = WithCopies(source, read_copies(chosen.copy))
-        return check(source, chosen.namespace or named or "default", options)
+        return check_quiet(source, chosen.namespace or named or "default", options)
     finally:
         source.close()
 

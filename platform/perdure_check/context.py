@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perdure_check.avro import Decoded
 from perdure_check.effects import Expected
@@ -43,6 +43,10 @@ class Options:
     clock_bound_ms: int = CLOCK_BOUND_MS
     may_stay_open: str = ""
     """A regular expression for workflow ids that do not end by themselves; used where `quiescent`."""
+
+    def at_work(self) -> Options:
+        """The same for a namespace that is at work."""
+        return replace(self, quiescent=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +13,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from perdure_check.log import Bounds, Record, Trimmed, Unreadable
 
 _TIMEOUT_S = 30.0
+_REACH_S = 12.0
+"""Time within which a broker must answer for the first time, in seconds."""
+_REACH_STEP_S = 1.0
 _AGAIN_S = 0.2
 _STALLED_S = 60.0
 _RECORDS_AT_ONCE = 500
@@ -26,8 +30,31 @@ _SETTINGS: dict[str, Any] = {
     "enable.partition.eof": False,
     "queued.max.messages.kbytes": 32 * 1024,
     "fetch.wait.max.ms": 100,
+    # Shorter than the time to reach a broker, so that the library says within it what happens at a port where something else listens.
+    "api.version.request.timeout.ms": 5_000,
+    "socket.connection.setup.timeout.ms": 5_000,
 }
+_NOBODY = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})  # noqa: SLF001
+"""What the library says where it reaches no broker."""
+
+
+class _Last(logging.Handler):
+    """Keeps the last failure that the library told of. It tells the same hundreds of times where it reaches no broker; the error that ends
+    the check says it once."""
+
+    message = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by the library, from within our calls to it."""
+        kind, _, text = record.getMessage().partition(" ")
+        if kind in ("FAIL", "ERROR"):
+            self.message = re.sub(r"^(\[[^]]*\] ?)*: ", "", text)
+
+
+_last = _Last()
 _logger = logging.getLogger("perdure.check.kafka")
+_logger.addHandler(_last)
+_logger.propagate = False
 
 
 class KafkaLog:
@@ -35,18 +62,25 @@ class KafkaLog:
 
     def __init__(self, servers: str, properties: Mapping[str, str]) -> None:
         self._servers = servers
-        settings = {**_SETTINGS, **properties, "bootstrap.servers": servers, "group.id": "perdure.readers", "logger": _logger}
+        own = {"bootstrap.servers": servers, "group.id": "perdure.readers", "logger": _logger}
+        settings = {**_SETTINGS, **properties, **own}
+        self._is_reached = False
         try:
             self._consumer = Consumer(settings)
         except KafkaException as error:
-            raise self._unreadable(error) from error
+            raise Unreadable(f"{servers}: {error.args[0].str()}") from error
 
     def topics(self, prefix: str) -> dict[str, int]:
         """See Source."""
-        try:
-            found = self._consumer.list_topics(timeout=_TIMEOUT_S).topics
-        except KafkaException as error:
-            raise self._unreadable(error) from error
+        until = time.monotonic() + (_TIMEOUT_S if self._is_reached else _REACH_S)
+        while True:
+            try:
+                found = self._consumer.list_topics(timeout=_REACH_STEP_S).topics
+                break
+            except KafkaException as error:
+                if error.args[0].code() not in _NOBODY or time.monotonic() > until:
+                    raise self._unreadable(error) from error
+        self._is_reached = True
         return {name: len(topic.partitions) for name, topic in found.items() if name.startswith(prefix)}
 
     def bounds(self, topic: str, partition: int) -> Bounds:
@@ -109,7 +143,13 @@ class KafkaLog:
         self._consumer.close()
 
     def _unreadable(self, error: KafkaException) -> Unreadable:
-        return Unreadable(f"{self._servers}: {error.args[0] if error.args else error}")
+        reason = error.args[0] if error.args else None
+        if not isinstance(reason, KafkaError) or reason.code() not in _NOBODY:
+            return Unreadable(f"{self._servers}: {reason.str() if isinstance(reason, KafkaError) else error}")
+        self._consumer.poll(0)  # what the library has to say of its connections
+        last = _last.message or "none has ended in this time"
+        hint = "; is that a Kafka broker, and the right security.protocol?" if "ApiVersion" in last else ""
+        return Unreadable(f"{self._servers}: no broker answers ({reason.str()}); the last attempt to connect: {last}{hint}")
 
 
 def _record(message: Any) -> Record:

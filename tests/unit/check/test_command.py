@@ -1,6 +1,7 @@
 """`perdure-check` as its users run it: on a SQLite file that was written by real owners, on copies, and on what is no log."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,41 @@ def test_what_cannot_be_read_is_said(file: Path, arguments: tuple[str, ...], sen
     said = typed(*(argument.format(file=file) for argument in arguments))
     assert said.returncode == 2
     assert sentence in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--may-stay-open", "["), "'[' is no regular expression"),
+        (("--copy-to", "/no/such/place/copy"), "the copy /no/such/place/copy cannot be written"),
+        (("--copy-to", "/"), "the copy / cannot be"),
+        (("--copy", "/"), "the copy / cannot be read"),
+        (("--summaries", "/"), "the summaries / cannot be read"),
+        (("--operations", "/"), "/ cannot be read"),
+        (("--bank-total", "much", "--bank", "A:b"), "argument --bank-total"),
+    ],
+)
+def test_a_wrong_value_is_no_traceback(file: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    said = typed("--log", f"sqlite:///{file}", "--namespace", NAMESPACE, *arguments)
+    assert said.returncode == 2
+    assert sentence in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_broker_that_cannot_be_reached_is_told_once_and_with_the_reason() -> None:
+    said = typed("--log", "kafka://127.0.0.1:1")
+    assert (said.returncode, said.stdout) == (2, "")
+    (line,) = said.stderr.splitlines()
+    assert "no broker answers" in line
+    assert "Connection refused" in line
+
+
+def test_a_port_that_is_not_kafka_s_is_told_from_a_broker() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        said = typed("--log", f"kafka://127.0.0.1:{silent.getsockname()[1]}")
+    assert said.returncode == 2
+    (line,) = said.stderr.splitlines()
+    assert "is that a Kafka broker, and the right security.protocol?" in line
 
 
 def test_another_database_is_no_log(tmp_path: Path) -> None:
