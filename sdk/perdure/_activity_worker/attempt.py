@@ -25,6 +25,7 @@ from perdure.converter._payload import naming
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 from perdure_schemas.commands import ActivityReference, CancelActivity, Command, CompleteActivity, FailActivity
 from perdure_schemas.errors import LimitExceeded
+from perdure_schemas.failure import Failure
 from perdure_schemas.headers import TASK_TOKEN, TRACE_PARENT
 from perdure_schemas.limits import check_payloads
 from perdure_schemas.tasks import ActivityTask
@@ -308,7 +309,7 @@ class Attempt:
                     values = converter.payload_converter.to_payloads(error.details if isinstance(error, CancelledError) else ())
                     check_payloads(f"cancellation details of {self.name}", values)
                 except Exception as problem:  # noqa: BLE001 - converters and details are user code
-                    _logger.warning("the cancellation details of %s are dropped: %s", self.name, problem)
+                    _logger.warning("the cancellation details of %s are dropped: %s: %s", self.name, type(problem).__name__, problem)
                     values = ()
                 return CancelActivity(self._activity, values, self._services.identity)
             error = self._unrequested(error, reason)
@@ -346,4 +347,15 @@ class Attempt:
         level = logging.DEBUG if category is ApplicationErrorCategory.BENIGN else logging.WARNING
         if _logger.isEnabledFor(level):
             extra = {"workflow_id": task.workflow_id, "workflow_run_id": task.run_id, "activity_id": task.activity_id}
-            _logger.log(level, "%s failed: %s", self.name, outcome.failure.message, extra=extra)
+            _logger.log(level, "%s failed: %s", self.name, _told(outcome.failure), extra=extra)
+
+
+def _told(failure: Failure) -> str:
+    """A failure and its causes in one line, each with the type of its exception: the message of a KeyError alone says nothing."""
+    told = []
+    cause: Failure | None = failure
+    while cause is not None:
+        kind = getattr(cause.info, "type", "")
+        told.append(f"{kind}: {cause.message}" if kind and isinstance(kind, str) else cause.message)
+        cause = cause.cause
+    return " <- ".join(told)

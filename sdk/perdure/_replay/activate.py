@@ -479,7 +479,7 @@ class CodeInstance(Runtime):
             arguments = self._decode(f"input of signal {signal.name!r}", signal.input, handler, signal.name)
         except Exception as error:  # noqa: BLE001 - one bad signal does not stop the workflow (semantics 4.4)
             with refuse.unrestricted():
-                _logger.error("workflow %r: signal %r cannot be decoded and is dropped: %s", self._start.workflow_id, signal.name, error)
+                _logger.error("workflow %r: signal %r cannot be decoded and is dropped: %r", self._start.workflow_id, signal.name, error)
             return
         task = self._loop.create_task(self._handle(handler, arguments), name=f"signal {signal.name}")
         self._handlers[task] = handler

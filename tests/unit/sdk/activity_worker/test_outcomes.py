@@ -290,6 +290,20 @@ async def test_another_converter_is_used_throughout(bench: Bench) -> None:
         assert completed(await bench.outcome(bench.dispatch("say", "hi"))) == "HI"
 
 
+async def test_a_failure_is_logged_with_the_types_of_its_exceptions(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    @activity.defn
+    async def look_up() -> None:
+        try:
+            raise KeyError("price")
+        except KeyError as error:
+            raise ApplicationError("no offer", type="NoOffer") from error
+
+    async with bench.worker(look_up):
+        await bench.outcome(bench.dispatch("look_up"))
+    (record,) = [each for each in caplog.records if " failed: " in each.getMessage()]
+    assert record.getMessage().endswith("failed: NoOffer: no offer <- KeyError: 'price'")
+
+
 async def test_the_logger_names_the_attempt_also_from_a_thread(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     @activity.defn
     def speak() -> None:
