@@ -3,10 +3,13 @@
 from perdure_schemas.errors import LimitExceeded
 from perdure_schemas.options import RetryOptions
 from perdure_schemas.payload import Payload
-from perdure_schemas.topics import RECORD_BYTES_MAX
+from perdure_schemas.topics import NAMESPACE_CHARACTERS_MAX, RECORD_BYTES_MAX, TOPIC_CHARACTERS_MAX, name_in_topic, tasks_topic
 
 ID_BYTES_MAX = 1000
 """Workflow ids, names of types, signals and queues, in bytes of UTF-8."""
+
+TASK_QUEUE_CHARACTERS_MAX = TOPIC_CHARACTERS_MAX - len(tasks_topic("n" * NAMESPACE_CHARACTERS_MAX, ""))
+"""Characters of a topic's name that a task queue may take, whatever the namespace and the log."""
 
 PAYLOADS_BYTES_MAX = 2 * 1024 * 1024
 """The arguments of one call, or one result, together."""
@@ -42,6 +45,20 @@ def check_id(what: str, value: str) -> str:
         raise LimitExceeded(f"the {what} has {size} bytes; at most {ID_BYTES_MAX} are allowed. Use a shorter one")
     if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in value):
         raise LimitExceeded(f"the {what} {value!r} has control characters or broken Unicode; use printable text")
+    return value
+
+
+def check_task_queue(value: str) -> str:
+    """Return `value` if it is a usable name of a task queue on every log; raise LimitExceeded that says what is wrong otherwise.
+
+    It is part of a topic's name, and Kafka's topics have names of 249 characters.
+    """
+    check_id("task queue", value)
+    if (size := len(name_in_topic(value))) > TASK_QUEUE_CHARACTERS_MAX:
+        raise LimitExceeded(
+            f"the task queue {value!r} takes {size} characters of its topic's name, and may take {TASK_QUEUE_CHARACTERS_MAX}: letters of "
+            "ASCII, digits, '.' and '-' take one each, and every other byte of UTF-8 three. Use a shorter name"
+        )
     return value
 
 

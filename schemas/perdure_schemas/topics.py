@@ -26,6 +26,12 @@ class TopicSpec:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+TOPIC_CHARACTERS_MAX = 249
+"""Characters of a topic's name that Kafka takes."""
+
+NAMESPACE_CHARACTERS_MAX = 100
+"""Characters of a namespace's name, so that the names of its topics have room for more."""
+
 READERS_GROUP = "perdure.readers"
 """Named by those who read without joining any group: Kafka's client library looks for its coordinator all the same."""
 
@@ -42,7 +48,7 @@ def history_topic(namespace: str) -> str:
 
 def tasks_topic(namespace: str, task_queue: str) -> str:
     """Name of the topic that the workers of one queue read."""
-    return f"{namespace}.tasks.{_in_a_name(task_queue)}"
+    return f"{namespace}.tasks.{name_in_topic(task_queue)}"
 
 
 def replies_topic(namespace: str) -> str:
@@ -62,10 +68,10 @@ def owners_group(namespace: str) -> str:
 
 def workers_group(namespace: str, task_queue: str) -> str:
     """Name of the consumer group of a queue's workers."""
-    return f"{namespace}.workers.{_in_a_name(task_queue)}"
+    return f"{namespace}.workers.{name_in_topic(task_queue)}"
 
 
-def _in_a_name(text: str) -> str:
+def name_in_topic(text: str) -> str:
     """`text` with everything but letters, digits, dots and dashes as _XX for each byte, because Kafka's names hold nothing else.
 
     The underscore is written like that as well, so that no two queues share a topic.

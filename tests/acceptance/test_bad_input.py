@@ -102,6 +102,7 @@ START = ("workflow", "start", "Greeting", "-q", "work", "-i", '"Ada"')
         ((*START, "--id", "a\tb"), "control characters"),
         (("workflow", "start", "", "-q", "work"), "the workflow type is empty"),
         (("workflow", "start", "Greeting", "-q", ""), "the task queue is empty"),
+        (("workflow", "start", "Greeting", "-q", "q" * 143), "takes 143 characters of its topic's name, and may take 142"),
         ((*START, "--run-timeout", "99999999999999d"), "leave the option out"),
         (("workflow", "describe", ""), "the workflow id is empty"),
         (("workflow", "signal", "open", "s" * 1001), "the signal name has 1001 bytes"),

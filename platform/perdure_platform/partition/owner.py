@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from perdure._log.port import EndOffsetsRequest, Log, Record
 from perdure._log.progress import GapReadings
 from perdure._replay.actions import Action
-from perdure._replay.host import Activation
+from perdure._replay.host import REFUSED_BY, Activation
+from perdure._telemetry.names import LOG_RUN_ID, LOG_WORKFLOW_ID
 from perdure_platform.config import OwnerLimits
 from perdure_platform.partition import spans
 from perdure_platform.partition.append import Appender
@@ -56,7 +57,7 @@ from perdure_schemas.commands import Command
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.events import ActivityTaskScheduled, ResultWaiter
 from perdure_schemas.history import AddressedReply, AppliedOffset, Claim, CommitRecord, Forget, Mark, SettledRequest
-from perdure_schemas.notes import RunParked
+from perdure_schemas.notes import ActivationFailed, Note, RunParked
 from perdure_schemas.replies import PartitionDescribed
 from perdure_schemas.topics import commands_topic, history_topic
 
@@ -292,6 +293,7 @@ class PartitionOwner:
                 self._runs.put(workflow_id, run.state)
                 if any(isinstance(note, RunParked) for note in run.notes):
                     logger.error("partition %d: %s", self._topics.partition, parking.told(run.state))
+                self._tell_refusals(run.notes, workflow_id, run.state.run_id)
             for request in decision.requests:
                 self._requests[request.workflow_id, request.request_id] = request
         decided = batch[: len(batch) - len(decision.left)]
@@ -303,6 +305,17 @@ class PartitionOwner:
             self.wait_for_close(workflow_id, run_id, waiter)
         self._look_at(workflow_id, entry.state, now_ms if any(isinstance(item, Due) for item in batch) else 0)
         return decision.left
+
+    def _tell_refusals(self, added: Sequence[Note], workflow_id: str, run_id: str) -> None:
+        """Log what blocks a run without a fault of its code, which its host has told already: a limit, or a type that nobody knows here."""
+        for note in added:
+            if isinstance(note, ActivationFailed) and note.failure.source == REFUSED_BY:
+                logger.warning(
+                    "partition %d: a run is blocked and will be tried again: %s",
+                    self._topics.partition,
+                    note.failure.message,
+                    extra={LOG_WORKFLOW_ID: workflow_id, LOG_RUN_ID: run_id},
+                )
 
     def _end_turn(self, now_ms: int, admitted: Admitted) -> None:
         watermark = self.next_command_offset - 1

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from perdure._log.errors import LogMisconfigured
 from perdure._log.port import Log
+from perdure_schemas.topics import NAMESPACE_CHARACTERS_MAX
 
 FORMS = """kafka://HOST:PORT[,HOST:PORT][/NAMESPACE]  Kafka; HOST:PORT alone means the same
     ?librdkafka.PROPERTY=VALUE                sets a property of the Kafka client
@@ -137,8 +138,8 @@ def _options(query: str, known: set[str], prefix: str | None = None) -> dict[str
 
 
 def _namespace(name: str | None) -> str | None:
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-        raise _wrong(f"a namespace is made of letters, digits, '.', '_' and '-', and {name!r} is not")
+    if name is not None and not re.fullmatch(rf"[A-Za-z0-9._-]{{1,{NAMESPACE_CHARACTERS_MAX}}}", name):
+        raise _wrong(f"a namespace is made of up to {NAMESPACE_CHARACTERS_MAX} letters, digits, '.', '_' and '-', and {name!r} is not")
     return name
 
 

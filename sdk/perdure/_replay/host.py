@@ -15,6 +15,9 @@ from perdure_schemas.events import Event, WorkflowExecutionStarted
 from perdure_schemas.failure import Failure
 from perdure_schemas.payload import Payload
 
+REFUSED_BY = "perdure"
+"""Source of a failure that is no error of the code: the host or the owner does not do what was asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunStart:

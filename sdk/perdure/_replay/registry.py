@@ -49,7 +49,7 @@ class Registry:
     max_concurrent_activities: int | None = None
 
     def __post_init__(self) -> None:
-        limits.check_id("task queue", self.task_queue)
+        limits.check_task_queue(self.task_queue)
         if self.max_concurrent_activities is not None and self.max_concurrent_activities < 1:
             raise RegistryError(f"max_concurrent_activities is {self.max_concurrent_activities}; it must be 1 or more")
         names: dict[tuple[str, str | None], str] = {}

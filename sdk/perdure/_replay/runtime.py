@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from perdure._replay import refuse
 from perdure._replay.activate import CodeInstance
-from perdure._replay.host import ActivationError, RunStart, WorkflowInstance
+from perdure._replay.host import REFUSED_BY, ActivationError, RunStart, WorkflowInstance
 from perdure._replay.watchdog import Watchdog, end_process
 from perdure.converter import DataConverter
 from perdure.workflow._definition import WorkflowDefinition
@@ -57,7 +57,7 @@ class CodeHost:
                 Failure(
                     f"workflow type {start.started.workflow_type!r} (workflow {start.workflow_id!r}) is not registered with this owner, "
                     f"which knows: {known}. The run waits until an owner that knows it takes over",
-                    source="perdure",
+                    source=REFUSED_BY,
                     info=ApplicationFailureInfo(type="NotFoundError"),
                 )
             )

@@ -13,7 +13,7 @@ from perdure.common import RetryPolicy, WorkflowIDConflictPolicy, WorkflowIDReus
 from perdure.converter import DataConverter
 from perdure.converter._payload import naming
 from perdure_schemas.commands import SignalWorkflow, StartWorkflow
-from perdure_schemas.limits import check_id, check_payloads
+from perdure_schemas.limits import check_id, check_payloads, check_task_queue
 from perdure_schemas.payload import Payloads
 
 
@@ -92,7 +92,7 @@ class Start:
     ) -> StartWorkflow:
         """The command that these options ask for. Raises LimitExceeded and ValueError before anything is sent."""
         check_id("workflow id", self.id)
-        check_id("task queue", self.task_queue)
+        check_task_queue(self.task_queue)
         check_id("workflow type", workflow_type)
         if self.id_reuse_policy == WorkflowIDReusePolicy.TERMINATE_IF_RUNNING and (
             self.id_conflict_policy != WorkflowIDConflictPolicy.UNSPECIFIED

@@ -83,6 +83,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         ),
         (HEAD + "Registry(task_queue='q', activities=[3])\n", "3 is not an activity", 14),
         (HEAD + "Registry(task_queue='')\n", "the task queue is empty", 14),
+        (HEAD + "Registry(task_queue='q' * 143)\n", "takes 143 characters of its topic's name", 14),
         (HEAD + "Registry(task_queue='q', max_concurrent_activities=0)\n", "it must be 1 or more", 14),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure._replay import actions
-from perdure._replay.host import ActivationError
+from perdure._replay.host import REFUSED_BY, ActivationError
 from perdure_platform.partition.transition import activity as activities
 from perdure_platform.partition.transition import workflow
 from perdure_platform.partition.transition.draft import Draft
@@ -24,6 +24,7 @@ from perdure_schemas.limits import (
     check_id,
     check_payloads,
     check_retry,
+    check_task_queue,
 )
 from perdure_schemas.options import RetryOptions
 
@@ -41,13 +42,15 @@ def refusal(draft: Draft, problem: str) -> ActivationError:
     """The error for code that asks for more than a run may have."""
     run = draft.run.state
     message = f"workflow {run.workflow_id!r}, run {run.run_id} ({run.started.workflow_type}): {problem}"
-    return ActivationError(Failure(message, source="perdure", info=ApplicationFailureInfo(type="LimitExceeded")))
+    return ActivationError(Failure(message, source=REFUSED_BY, info=ApplicationFailureInfo(type="LimitExceeded")))
 
 
 def _schedule_activity(draft: Draft, action: actions.ScheduleActivity) -> None:
     run = draft.run.state
     check_id("activity id", action.activity_id)
     check_id("activity type", action.activity_type)
+    if action.task_queue:
+        check_task_queue(action.task_queue)
     check_payloads(f"input of activity {action.activity_type!r}", action.input)
     check_duration("schedule-to-close timeout", action.schedule_to_close_timeout_ms)
     check_duration("schedule-to-start timeout", action.schedule_to_start_timeout_ms)
@@ -146,6 +149,10 @@ def _cancel(draft: Draft, action: actions.CancelWorkflowExecution) -> None:
 def _continue_as_new(draft: Draft, action: actions.ContinueAsNewWorkflow) -> None:
     old = draft.run.state
     started = old.started
+    if action.workflow_type:
+        check_id("workflow type", action.workflow_type)
+    if action.task_queue:
+        check_task_queue(action.task_queue)
     check_payloads("input of the next run", action.input)
     check_duration("next run's timeout", action.run_timeout_ms)
     check_duration("next run's task timeout", action.task_timeout_ms)

@@ -19,7 +19,7 @@ from perdure_schemas.commands import (
 )
 from perdure_schemas.errors import LimitExceeded
 from perdure_schemas.failure import ApplicationFailureInfo, Failure, RetryState, ServerFailureInfo, TimeoutFailureInfo, TimeoutType
-from perdure_schemas.limits import check_duration, check_id, check_payloads, check_retry
+from perdure_schemas.limits import check_duration, check_id, check_payloads, check_retry, check_task_queue
 from perdure_schemas.options import IdConflictPolicy, IdReusePolicy, WorkflowStatus
 from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import Accepted, RefusalCode, Refused, WorkflowClosed, WorkflowStarted
@@ -64,7 +64,7 @@ def _start_problem(workflow_id: str, command: StartWorkflow) -> str | None:
     try:
         check_id("workflow id", workflow_id)
         check_id("workflow type", command.workflow_type)
-        check_id("task queue", command.task_queue)
+        check_task_queue(command.task_queue)
         check_payloads("workflow's input", command.input)
         check_payloads("workflow's memo", tuple(command.memo.values()))
         check_duration("execution timeout", command.execution_timeout_ms)

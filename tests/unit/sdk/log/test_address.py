@@ -158,3 +158,10 @@ def test_logs_in_memory_share_by_name(tmp_path: Path) -> None:
     producer.append("t", 0, None, b"x")
     assert second.end_offsets([("t", 0)], 1000) == {("t", 0): 1}
     assert other.describe_topics(["t"], 1000) == {}
+
+
+@pytest.mark.parametrize("name", ["n" * 101, "a%20b"])
+def test_a_namespace_that_no_topic_can_be_named_after_is_refused(name: str) -> None:
+    for url in (f"kafka://localhost:9092/{name}", f"sqlite:///perdure.db?namespace={name}"):
+        with pytest.raises(LogMisconfigured, match="a namespace is made of up to 100 letters"):
+            parse_address(url)
