@@ -25,7 +25,7 @@ from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.tokens import read_tokens
-from perdure_platform.store.rocks import RocksStores
+from perdure_platform.store.rocks import RocksStores, check_writable
 from perdure_schemas.errors import PerdureError
 from perdure_schemas.topics import commands_topic, owners_group
 
@@ -65,7 +65,12 @@ class EmbeddedOwner:
         self.failure: Exception | None = None
 
     def start(self) -> None:
-        """Start the thread. Raises what the namespace's audit raises: NamespaceNotFound, TopicsUnsafe, LogError."""
+        """Start the thread. Raises what the namespace's audit raises: NamespaceNotFound, TopicsUnsafe, LogError.
+
+        Raises StoreUnavailable for a store directory that cannot be written.
+        """
+        if self._store_directory is not None:
+            check_writable(self._store_directory)
         ensure_namespace(self._log, self._namespace)
         describe_namespace(self._log, self._namespace)
         require_rights(self._log, self._namespace)

@@ -190,6 +190,17 @@ class RocksStore:
         return _classified(self._directory, error)
 
 
+def check_writable(directory: Path) -> None:
+    """Make the directory if it is absent, and write a file in it. Raises StoreUnavailable where that cannot be."""
+    probe = directory / f".writable-{os.getpid()}"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unavailable(directory, error) from error
+
+
 class RocksStores:
     """Stores below one directory, `partition-<n>` each.
 

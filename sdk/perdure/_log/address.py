@@ -113,7 +113,7 @@ def _file(place: str) -> Path:
     if not place.startswith("/"):
         raise _wrong(f"sqlite: takes three slashes before the file, as in sqlite:///{place or 'perdure.db'}")
     path = unquote(place[1:])
-    if not path or path.endswith("/"):
+    if not path or path.endswith("/") or "\0" in path:
         raise _wrong("it names no file")
     return Path(path)
 

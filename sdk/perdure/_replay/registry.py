@@ -92,7 +92,7 @@ def load_registry(place: str) -> Registry:
     module_name, colon, attribute = place.partition(":")
     if not (module_name and colon and attribute):
         raise RegistryError(f"{place!r} does not say where the code is; write module:attribute, for example app:registry")
-    if module_name.endswith(".py") or "/" in module_name:
+    if module_name.endswith(".py") or module_name.startswith(".") or "/" in module_name:
         name = module_name.removesuffix(".py").strip("./").replace("/", ".")
         raise RegistryError(f"{module_name!r} is a path, and a module's name was expected; write {name}:{attribute}")
     try:
@@ -115,13 +115,14 @@ def load_registry(place: str) -> Registry:
     except Exception as error:
         where = _blamed(error.__traceback__)
         raise RegistryError(f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}{where}") from error
+    file = f" ({module.__file__})" if module.__file__ else ""
     found = getattr(module, attribute, _ABSENT)
     if found is _ABSENT:
         candidates = ", ".join(name for name, value in vars(module).items() if isinstance(value, Registry)) or "none"
-        raise RegistryError(f"module {module_name!r} ({module.__file__}) has no {attribute!r}; registries in it: {candidates}")
+        raise RegistryError(f"module {module_name!r}{file} has no {attribute!r}; registries in it: {candidates}")
     if not isinstance(found, Registry):
         made = "perdure.Registry(task_queue=…, workflows=[…], activities=[…])"
-        raise RegistryError(f"{place} ({module.__file__}) is no registry but of type {type(found).__name__}; make it a {made}")
+        raise RegistryError(f"{place}{file} is no registry but of type {type(found).__name__}; make it a {made}")
     return found
 
 

@@ -64,6 +64,7 @@ def test_an_address_is_understood(url: str, expected: object) -> None:
         ("sqlite:///directory/", "no file"),
         ("sqlite:///x.db?mode=ro", "'mode'"),
         ("sqlite:///x.db?namespace=a/b", "'a/b'"),
+        ("sqlite:///a%00b", "it names no file"),
         ("memory://a/b", "'a/b'"),
         ("postgres://localhost/x", "'postgres'"),
         ("/var/lib/log.db", "HOST:PORT was expected"),
