@@ -159,7 +159,7 @@ class KafkaAdmin:
                     break
                 except KafkaException as error:
                     if left_s <= _LIST_S or error.args[0].code() not in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT):  # noqa: SLF001
-                        raise self.error(client, error, what, waiting.why()) from error
+                        raise self.error(client, error, what, waiting) from error
                     waiting.look()
         self.answered()
         return sorted(name for name in known.topics if name.startswith(prefix))
@@ -190,9 +190,9 @@ class KafkaAdmin:
                 except FutureTimeout:
                     waiting.look()
                     if time.monotonic() >= deadline:
-                        raise self.error(client, None, what, waiting.why()) from None
+                        raise self.error(client, None, what, waiting) from None
             if failure is not None:
-                raise self.error(client, failure, what, waiting.why()) from failure
+                raise self.error(client, failure, what, waiting) from failure
         self.answered()
         return future.result()
 
@@ -213,10 +213,10 @@ class KafkaAdmin:
         finally:
             waiting.stop()
 
-    def error(self, client: AdminClient, error: KafkaException | None, what: str, why: str = "") -> LogError:
+    def error(self, client: AdminClient, error: KafkaException | None, what: str, waiting: _Waiting | None = None) -> LogError:
         """Why a request of `client` failed: a refusal of the credentials, where there was one, explains every time-out.
 
-        `why` is what a probe of the addresses has found; the library's own last attempt to connect is told where that is nothing.
+        Without one, the library's last attempt to connect does, unless `waiting` has found that no broker is there.
         """
         client.poll(0)
         refused = self._trouble.refusal()
@@ -229,8 +229,9 @@ class KafkaAdmin:
         if isinstance(found, LogUnavailable):
             if error is not None:
                 self.start_over(client, found)
-            if last := self._trouble.unconnected():
-                why = why or f"the last attempt to connect: {last}"
+            why, last = waiting.why() if waiting is not None else "", self._trouble.unconnected()
+            if last and not (waiting is not None and waiting.is_hopeless()):
+                why = f"the last attempt to connect: {last}"
             if why:
                 return LogUnavailable(f"{found}; {why}")
         return found
@@ -288,8 +289,12 @@ class _Waiting:
         if self._probe is None and waited_s > _PROBE_S and not self._admin.has_answers:
             in_the_clear = "SSL" not in str(self._settings.get("security.protocol", "")).upper().replace("SASL", "")
             self._probe = Probe(self._settings["bootstrap.servers"], in_the_clear=in_the_clear)
-        if self._probe is not None and self._probe.is_hopeless():
-            raise self._admin.error(self._client, None, self._what, self._probe.why()) from None
+        if self.is_hopeless():
+            raise self._admin.error(self._client, None, self._what, self) from None
+
+    def is_hopeless(self) -> bool:
+        """Whether there is no Kafka broker."""
+        return self._probe is not None and self._probe.is_hopeless()
 
     def why(self) -> str:
         """What was found so far."""
