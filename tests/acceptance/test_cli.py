@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kit.shell import Shell, until_gone
+from kit.shell import APP, Shell, until_gone
 from perdure._log.address import open_log
 from perdure._log.port import Delivery
 
@@ -45,6 +45,49 @@ def test_a_history_is_followed_until_its_run_ends(dev: Shell) -> None:
     assert [line.split()[0] for line in shown.read_text().splitlines()] == ["ID", "1", "2", "3", "4"]
     events = [json.loads(line) for line in dev.done("workflow", "show", "followed", "--follow", "--json").splitlines()]
     assert [event["eventId"] for event in events] == [1, 2, 3, 4]
+
+
+BUSY = """
+running = most = 0
+
+
+@activity.defn
+async def busy() -> int:
+    global running, most
+    running += 1
+    most = max(most, running)
+    await asyncio.sleep(0.2)
+    running -= 1
+    return most
+
+
+@workflow.defn
+class Busy:
+    @workflow.run
+    async def run(self) -> int:
+        one = timedelta(minutes=5)
+        return max(await asyncio.gather(*(workflow.execute_activity(busy, start_to_close_timeout=one) for _ in range(6))))
+
+
+registry = Registry(task_queue="work", workflows=[Basket, Busy], activities=[busy])
+"""
+
+
+def test_dev_takes_the_limits_of_an_owner_and_of_a_worker(shell: Shell) -> None:
+    (shell.directory / "app.py").write_text(APP + BUSY)
+    shell.background("dev", "app:registry", "--cached-runs", "0", "--max-concurrent-activities", "2")
+    assert shell.done("workflow", "start", "Busy", "-q", "work", "--wait") == "2\n"
+    shell.done("workflow", "start", "Basket", "-q", "work", "--id", "basket")
+    shell.done("workflow", "describe", "basket")
+    described = shell.json("partition", "list")
+    assert [(sum(one["open_runs"] for one in described), [one["cached_runs"] for one in described])] == [(1, [0, 0, 0, 0])]
+
+
+def test_a_worker_runs_no_more_activities_at_once_than_it_may(shell: Shell) -> None:
+    (shell.directory / "app.py").write_text(APP + BUSY)
+    shell.background("owner", "app:registry")
+    shell.background("worker", "app:registry", "--max-concurrent-activities", "1")
+    assert shell.done("workflow", "start", "Busy", "-q", "work", "--wait") == "1\n"
 
 
 def test_an_input_is_read_from_a_file(dev: Shell) -> None:
