@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple, Optional, TypedDict
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.converter import DataConverter, value_to_type
@@ -111,7 +111,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(typed)
 def test_what_is_written_is_read_back(pair: Typed) -> None:
     hint, values = pair
@@ -122,7 +121,6 @@ def test_what_is_written_is_read_back(pair: Typed) -> None:
         assert CONVERTER.to_payload(read) == payload
 
 
-@settings(deadline=None)
 @given(typed, json_values)
 def test_a_strangers_value_fits_or_is_a_typed_error(pair: Typed, found: Any) -> None:
     """One that fits is read again as the same."""
@@ -134,7 +132,6 @@ def test_a_strangers_value_fits_or_is_a_typed_error(pair: Typed, found: Any) -> 
     assert CONVERTER.from_payload(CONVERTER.to_payload(read), hint) == read
 
 
-@settings(deadline=None)
 @given(json_values)
 def test_without_a_hint_json_is_given_as_it_is(value: Any) -> None:
     assert CONVERTER.from_payload(CONVERTER.to_payload(value)) == value
