@@ -26,6 +26,9 @@ PENDING_EXTERNAL_MAX = 2000
 REQUEST_LIFE_MAX_MS = 24 * 3600 * 1000
 """How far ahead a request may put its expiry; until then its id is remembered (R11)."""
 
+TEXTS_BYTES_MAX = 64 * 1024
+"""Text that is no name: the reason of a cancel request; and the names in a retry policy, together. In bytes of UTF-8."""
+
 COMMIT_RECORD_BYTES_MAX = RECORD_BYTES_MAX - 64 * 1024
 """A commit record above this is refused before it is appended; the difference is the broker's batch overhead."""
 
@@ -70,6 +73,12 @@ def check_payloads(what: str, payloads: tuple[Payload, ...]) -> None:
         )
 
 
+def check_texts(what: str, *texts: str) -> None:
+    """Raise LimitExceeded if `texts` together are larger than text beside the payloads may be."""
+    if (size := sum(len(one.encode("utf-8", "surrogatepass")) for one in texts)) > TEXTS_BYTES_MAX:
+        raise LimitExceeded(f"the {what} has {size} bytes; at most {TEXTS_BYTES_MAX} are allowed. Use a shorter one")
+
+
 def check_duration(what: str, milliseconds: int) -> None:
     """Raise LimitExceeded for a duration that is negative, or that no sum of times could hold."""
     if not 0 <= milliseconds <= DURATION_MS_MAX:
@@ -80,6 +89,7 @@ def check_retry(options: RetryOptions | None) -> None:
     """Raise LimitExceeded for a retry policy that gives no next attempt a time."""
     if options is None:
         return
+    check_texts("retry policy's list of error types", *options.non_retryable_error_types)
     check_duration("retry policy's initial interval", options.initial_interval_ms)
     check_duration("retry policy's maximum interval", options.maximum_interval_ms)
     if options.maximum_attempts < 0:

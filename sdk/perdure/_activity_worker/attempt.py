@@ -14,23 +14,28 @@ from perdure._activity_worker.announce import Line
 from perdure._activity_worker.execute import Functions, arguments, call, make_info
 from perdure._activity_worker.heartbeat import Heartbeats
 from perdure._activity_worker.poll import Delivery, Poller
-from perdure._activity_worker.report import deliver, to_failure
+from perdure._activity_worker.report import deliver
 from perdure._channel import Channel
-from perdure._log.errors import RecordTooLarge
+from perdure._log.errors import LogError, RecordTooLarge
 from perdure._log.port import Headers
+from perdure._telemetry.quiet import QuietLogger
 from perdure._telemetry.spans import activity_attempt
 from perdure.activity import ActivityCancellationDetails, CompleteAsyncError, Context, Event, running
 from perdure.converter import DataConverter
+from perdure.converter._failure import failure_of
 from perdure.converter._payload import naming
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 from perdure_schemas.commands import ActivityReference, CancelActivity, Command, CompleteActivity, FailActivity
-from perdure_schemas.errors import LimitExceeded
-from perdure_schemas.failure import Failure
+from perdure_schemas.conform import conformed
+from perdure_schemas.errors import CodecError, LimitExceeded
+from perdure_schemas.failure import ApplicationFailureInfo, Failure
 from perdure_schemas.headers import TASK_TOKEN, TRACE_PARENT
 from perdure_schemas.limits import check_payloads
+from perdure_schemas.payload import Payloads
 from perdure_schemas.tasks import ActivityTask
+from perdure_schemas.text import kind_of, text
 
-_logger = logging.getLogger("perdure.worker")
+_logger = QuietLogger("perdure.worker")
 
 ANNOUNCE_AFTER_S = 0.05
 """An attempt that is done before this is never announced."""
@@ -123,7 +128,7 @@ class Attempt:
         return f"activity {task.activity_type!r} (id {task.activity_id!r}, attempt {task.attempt}) of workflow {task.workflow_id!r}"
 
     def start(self) -> asyncio.Task[Ending]:
-        """Let it live; the task ends with it. Its failure is one that leaves the worker without a log."""
+        """Let it live; the task ends with it. Its failure is a LogError, which leaves the worker without a log."""
         self._task = asyncio.get_running_loop().create_task(self._live())
         return self._task
 
@@ -173,12 +178,7 @@ class Attempt:
                 await self._ask()
             else:
                 announcing = asyncio.get_running_loop().call_later(ANNOUNCE_AFTER_S, self._line.open)
-            outcome = await self._outcome()
-            self.is_abortable = True
-            if outcome is None:
-                await self._line.logged()  # from here on the owner's timers watch over the attempt
-            else:
-                await self._report(outcome)
+            await self._run_and_report()
             self._settle()
             return Ending.SETTLED
         except _NotHere as reason:
@@ -190,6 +190,21 @@ class Attempt:
                 announcing.cancel()
             self._heartbeats.close()
             self._line.close()
+
+    async def _run_and_report(self) -> None:
+        """Whatever goes wrong in here is this attempt's failure and ends neither another one nor the worker (P9). Raises LogError."""
+        try:
+            outcome = await self._outcome()
+            self.is_abortable = True
+            if outcome is None:
+                await self._line.logged()  # from here on the owner's timers watch over the attempt
+            else:
+                await self._report(outcome)
+        except LogError:
+            raise
+        except Exception as defect:
+            _logger.critical("a defect in the worker, over %s; the attempt fails, and the others go on", self.name, exc_info=True)
+            await self._deliver_plain(f"a defect in the worker: {kind_of(defect)}: {text(defect)}", kind_of(defect))
 
     async def _ask(self) -> None:
         """Return if the attempt may run. What may be a repeated delivery runs only once its offset is committed (R21)."""
@@ -223,15 +238,11 @@ class Attempt:
         task, services = self.delivery.task, self._services
         try:
             value = await self._run()
-            with naming(f"result of activity {task.activity_type!r}"):
-                result = services.converter.payload_converter.to_payloads([value])
-            check_payloads(f"result of {self.name}", result)
+            result = self._payloads("result", [value])
         except CompleteAsyncError:
             return None
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
         except BaseException as error:
-            if self._is_aborted:
+            if self._is_aborted or self._is_ended_from_outside(error):
                 raise
             outcome: Outcome = self._failed(error)
         else:
@@ -242,6 +253,24 @@ class Attempt:
         if isinstance(outcome, FailActivity):
             self._log_failure(task, outcome)
         return outcome
+
+    def _is_ended_from_outside(self, error: BaseException) -> bool:
+        """Whether it is this coroutine that is dropped, or the process that is interrupted, and not the activity that raised `error`."""
+        if isinstance(error, GeneratorExit):
+            return asyncio._get_running_loop() is None or asyncio.current_task() is not self._task  # noqa: SLF001 - the one that does not raise
+        if not isinstance(error, KeyboardInterrupt):
+            return False
+        last = error.__traceback__
+        while last is not None and last.tb_next is not None:
+            last = last.tb_next
+        return last is not None and last.tb_frame.f_code.co_filename == asyncio.runners.__file__  # a second Ctrl-C, raised by its handler
+
+    def _payloads(self, what: str, values: Sequence[Any]) -> Payloads:
+        """Values of the activity as payloads. Raises LimitExceeded, a ValueError for a converter's payload that is none, and its errors."""
+        with naming(f"{what} of activity {self.delivery.task.activity_type!r}"):
+            payloads = conformed(self._services.converter.payload_converter.to_payloads(values), Payloads)
+        check_payloads(f"{what} of {self.name}", payloads)
+        return payloads
 
     async def _run(self) -> Any:
         task, services = self.delivery.task, self._services
@@ -287,8 +316,7 @@ class Attempt:
     def _beat(self, details: Sequence[Any]) -> None:
         """From any thread. Details that cannot be sent cancel the activity, which then fails with this error (semantics 26)."""
         try:
-            payloads = self._services.converter.payload_converter.to_payloads(details)
-            check_payloads(f"heartbeat of {self.name}", payloads)
+            payloads = self._payloads("heartbeat", details)
         except Exception as error:  # noqa: BLE001 - converters and details are user code
             if self._heartbeat_error is None:
                 self._heartbeat_error = error
@@ -306,16 +334,16 @@ class Attempt:
             reason = self._details
             if reason is not None and reason.cancel_requested:
                 try:
-                    values = converter.payload_converter.to_payloads(error.details if isinstance(error, CancelledError) else ())
-                    check_payloads(f"cancellation details of {self.name}", values)
+                    values = self._payloads("cancellation details", error.details if isinstance(error, CancelledError) else ())
                 except Exception as problem:  # noqa: BLE001 - converters and details are user code
-                    _logger.warning("the cancellation details of %s are dropped: %s: %s", self.name, type(problem).__name__, problem)
+                    _logger.warning("the cancellation details of %s are dropped: %s: %s", self.name, kind_of(problem), text(problem))
                     values = ()
                 return CancelActivity(self._activity, values, self._services.identity)
             error = self._unrequested(error, reason)
         if isinstance(error, LimitExceeded):
             error = ApplicationError(str(error), type="LimitExceeded", non_retryable=True)
-        return FailActivity(self._activity, to_failure(error, converter), self._services.identity, details)
+        failure = failure_of(error, converter.failure_converter, converter.payload_converter)
+        return FailActivity(self._activity, failure, self._services.identity, details)
 
     def _unrequested(self, error: BaseException, reason: ActivityCancellationDetails | None) -> BaseException:
         """A cancellation that is no answer to a request is a failure like any other (semantics 24)."""
@@ -328,13 +356,19 @@ class Attempt:
         return failure
 
     async def _report(self, outcome: Outcome) -> None:
-        workflow_id = self.delivery.task.workflow_id
         try:
-            await deliver(self._services.channel, Command(workflow_id, outcome), self._headers)
+            await deliver(self._services.channel, Command(self.delivery.task.workflow_id, outcome), self._headers)
         except RecordTooLarge as error:
-            failure = to_failure(ApplicationError(str(error), type="LimitExceeded", non_retryable=True), DataConverter.default)
-            command = Command(workflow_id, FailActivity(self._activity, failure, self._services.identity))
-            await deliver(self._services.channel, command, self._headers)
+            await self._deliver_plain(str(error), "LimitExceeded", non_retryable=True)
+        except CodecError as error:
+            _logger.exception("the report on %s cannot be written; the attempt fails", self.name)
+            await self._deliver_plain(f"its report cannot be written: {text(error)}", kind_of(error))
+
+    async def _deliver_plain(self, message: str, kind: str, *, non_retryable: bool = False) -> None:
+        """Report a failure of which every part is ours."""
+        failure = Failure(message, source="perdure", info=ApplicationFailureInfo(kind, non_retryable))
+        command = Command(self.delivery.task.workflow_id, FailActivity(self._activity, failure, self._services.identity))
+        await deliver(self._services.channel, command, self._headers)
 
     def _settle(self) -> None:
         if not self.settled.is_set():

@@ -18,6 +18,7 @@ from perdure.converter import PayloadConverter
 from perdure.converter._payload import naming
 from perdure.exceptions import ApplicationError
 from perdure_schemas.tasks import ActivityTask
+from perdure_schemas.text import text
 
 _UTC_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -87,9 +88,17 @@ async def call(
     thread_call = context.shield = ThreadCall(function, values)
     interruptible(None if definition.no_thread_cancel_exception else thread_call.interrupt)
     try:
-        return await loop.run_in_executor(executor, contextvars.copy_context().run, thread_call.run)
+        return await loop.run_in_executor(executor, contextvars.copy_context().run, _without_generator_exit, thread_call.run)
     finally:
         interruptible(None)
+
+
+def _without_generator_exit(run: Callable[[], Any]) -> Any:
+    """Thrown into the coroutine that waits for the thread, this exception would end that coroutine instead of the activity."""
+    try:
+        return run()
+    except GeneratorExit as error:
+        raise RuntimeError("the activity raised GeneratorExit") from error
 
 
 def make_info(delivery: Delivery, namespace: str, converter: PayloadConverter, now_ms: int) -> Info:
@@ -99,7 +108,7 @@ def make_info(delivery: Delivery, namespace: str, converter: PayloadConverter, n
         details = converter.from_payloads(task.heartbeat_details)
     except Exception as error:
         raise ApplicationError(
-            f"the heartbeat details of an earlier attempt cannot be decoded: {error}", type=type(error).__name__, non_retryable=True
+            f"the heartbeat details of an earlier attempt cannot be decoded: {text(error)}", type=type(error).__name__, non_retryable=True
         ) from error
     return Info(
         activity_id=task.activity_id,

@@ -11,6 +11,7 @@ from perdure._channel import Channel
 from perdure._log.errors import LogError
 from perdure._log.port import Headers
 from perdure_schemas.commands import ActivityHeartbeat, ActivityReference, Command
+from perdure_schemas.errors import CodecError
 from perdure_schemas.payload import Payloads
 
 _logger = logging.getLogger("perdure.worker")
@@ -97,7 +98,7 @@ class Heartbeats:
     async def _transmit(self, command: Command, sent: tuple[Payloads]) -> None:
         try:
             await self._channel.send(command, self._headers)
-        except LogError as error:
+        except (LogError, CodecError) as error:
             _logger.warning("a heartbeat of an activity of workflow %r was not recorded: %s", self._workflow_id, error)
             if not self._is_closed and self._timer is not None:
                 self._timer.cancel()

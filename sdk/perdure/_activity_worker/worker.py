@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from collections import deque
@@ -15,11 +14,14 @@ from perdure._activity_worker.attempt import Attempt, Ending, Key, Services
 from perdure._activity_worker.execute import Functions, check_executor
 from perdure._activity_worker.poll import Delivery, Poller
 from perdure._channel import Channel
+from perdure._log.errors import LogError
 from perdure._telemetry import metrics, names
+from perdure._telemetry.quiet import QuietLogger
 from perdure.activity import ActivityCancellationDetails, Event
 from perdure.converter import DataConverter
+from perdure_schemas.text import text
 
-_logger = logging.getLogger("perdure.worker")
+_logger = QuietLogger("perdure.worker")
 
 CONCURRENT_DEFAULT = 100
 """Slots of a worker that was not told otherwise."""
@@ -59,7 +61,7 @@ class ActivityWorker:
         self._given_executor = check_executor(executor) if executor is not None else None
         self._slots = max_concurrent_activities or CONCURRENT_DEFAULT
         self._graceful_s = graceful_shutdown_timeout_ms / 1000
-        self._identity = identity or f"{os.getpid()}@{socket.gethostname()}"
+        self._identity = text(identity or f"{os.getpid()}@{socket.gethostname()}")
         self._session_timeout_ms = session_timeout_ms
         self._queued: deque[Delivery] = deque()
         self._attempts: dict[Key, Attempt] = {}
@@ -136,7 +138,11 @@ class ActivityWorker:
         del self._attempts[attempt.key]
         assert self._services is not None
         if not ended.cancelled() and (error := ended.exception()) is not None:
-            self._fail(error)
+            if isinstance(error, Exception) and not isinstance(error, LogError):
+                # Not even its failure could be reported. The task stays unsettled, so that another delivery may fare better.
+                _logger.critical("a defect in the worker: %s has no report", attempt.name, exc_info=error)
+            else:
+                self._fail(error)
         elif not ended.cancelled() and ended.result() is Ending.LOST and attempt.again:
             # It has not run, and the later delivery is the one that counts.
             self._services.poller.release(1)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import hashlib
-import logging
 import math
 import random
 import warnings
@@ -21,18 +20,21 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from perdure._replay import actions, refuse
+from perdure._replay import actions, border, refuse
 from perdure._replay.actions import Action
+from perdure._replay.border import ActionT
 from perdure._replay.host import Activated, Activation, ActivationError, QueryError, RunStart
 from perdure._replay.loop import WorkflowLoop
 from perdure._replay.matching import PATCH_MARKER, Mismatch, match
 from perdure._replay.pending import Evicted, PendingActivity, PendingExternal, PendingTimer
 from perdure._replay.values_before import converter_before
 from perdure._replay.watchdog import ActivationInterrupted, Watchdog
+from perdure._telemetry.quiet import QuietLogger
 from perdure.common import RawValue, RetryPolicy
 from perdure.converter import DataConverter
+from perdure.converter._failure import failure_of, writable
 from perdure.converter._payload import naming
-from perdure.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, is_cancelled_exception
+from perdure.exceptions import ActivityError, CancelledError, FailureError, is_cancelled_exception
 from perdure.workflow._context import ActivityOptions, Info, Runtime
 from perdure.workflow._definition import (
     HandlerUnfinishedPolicy,
@@ -44,10 +46,11 @@ from perdure.workflow._definition import (
 from perdure.workflow._errors import ContinueAsNewError, NondeterminismError, ReadOnlyContextError
 from perdure_schemas import events
 from perdure_schemas.events import Event
-from perdure_schemas.failure import ActivityFailureInfo, CanceledFailureInfo, Failure, RetryState
+from perdure_schemas.failure import ActivityFailureInfo, ApplicationFailureInfo, CanceledFailureInfo, Failure, RetryState
 from perdure_schemas.limits import DURATION_MS_MAX, HISTORY_LENGTH_SUGGEST
 from perdure_schemas.options import ActivityCancellationType
 from perdure_schemas.payload import Payload, Payloads
+from perdure_schemas.text import kind_of, text
 
 SIGNALS_FIRST = 1
 """Flag: signals of an activation run to their first wait before anything else of it is applied."""
@@ -76,7 +79,7 @@ EVICTION_EXITS_MAX = 10
 _unending: list[Any] = []
 """Coroutines that do not end; kept, because collecting them would resume their code wherever that happens."""
 
-_logger = logging.getLogger("perdure.workflow")
+_logger = QuietLogger("perdure.workflow")
 
 
 class CodeInstance(Runtime):
@@ -156,7 +159,10 @@ class CodeInstance(Runtime):
         error = self._error or refused
         if error is not None:
             raise self._failed(error)
-        requested = self._collect()
+        try:
+            requested = self._collect()
+        except Exception as problem:  # a warning, where those are errors
+            raise self._failed(problem) from problem
         if activation.recorded is None:
             ids = list(range(activation.first_produced_event_id, activation.first_produced_event_id + len(requested)))
         else:
@@ -172,9 +178,7 @@ class CodeInstance(Runtime):
         """Call a query handler. Raises QueryError."""
         del header
         handler = self._queries.get(query_type) or self._queries.get(None)
-        if query_type == "__stack_trace":
-            return self.payload_converter.to_payloads([self._stack_trace()])
-        if handler is None:
+        if handler is None and query_type != "__stack_trace":
             known = ", ".join(sorted(name for name in self._queries if name)) or "none"
             raise QueryError(
                 Failure(f"workflow {self._start.workflow_id!r} has no query {query_type!r}; it has: {known}", source="perdure")
@@ -182,12 +186,19 @@ class CodeInstance(Runtime):
         self.is_read_only = self.is_replaying = True
         try:
             with self._on_loop():
-                value = contextvars.copy_context().run(self._ask, handler, query_type, args)
-            return self._encode(f"answer of query {query_type!r}", [value])
+                return contextvars.copy_context().run(self._answer, handler, query_type, args)
         except BaseException as error:  # whatever user code raises, the owner goes on
+            if self._interrupted:
+                text = f"query {query_type!r} ran for more than {self._watchdog.timeout_ms} ms, and was interrupted"
+                raise QueryError(Failure(f"[deadlock] {text}", source="perdure")) from error
             raise QueryError(self._failure(error)) from error
         finally:
             self.is_read_only = self.is_replaying = False
+
+    def _answer(self, handler: QueryDefinition | None, query_type: str, args: Payloads) -> Payloads:
+        is_trace = handler is None or query_type == "__stack_trace"
+        value = self._stack_trace() if is_trace else self._ask(handler, query_type, args)  # type: ignore[arg-type]  # None is a trace
+        return self._encode(f"answer of query {query_type!r}", [value])
 
     def close(self) -> None:
         """Drop the coroutines: finally blocks run, and can ask for nothing."""
@@ -400,15 +411,21 @@ class CodeInstance(Runtime):
         """Fail the workflow; an error that cannot be written blocks it, as a result does that cannot."""
         try:
             with refuse.unrestricted():
-                failure = self._failures.to_failure(error, self.payload_converter)
-        except Exception as problem:  # noqa: BLE001 - converters and details are user code
+                failure = writable(self._failures.to_failure(error, self.payload_converter))
+        except Exception as problem:  # noqa: BLE001 - converters are user code
             if self._error is None:
-                self._error = TypeError(f"the workflow failed with {type(error).__name__}, which cannot be encoded: {problem}")
+                self._error = TypeError(f"the workflow failed with {kind_of(error)}, which cannot be encoded: {text(problem)}")
                 self._error.__suppress_context__ = True
         else:
             self._end(actions.FailWorkflow(failure))
 
     def _end(self, close: actions.CloseAction) -> None:
+        try:
+            close = border.checked(close)
+        except Exception as error:  # noqa: BLE001 - it is nobody's to catch, as it comes when the code has ended
+            if self._error is None:
+                self._error = error
+            return
         if self._close is None:
             self._close = close
 
@@ -438,14 +455,16 @@ class CodeInstance(Runtime):
         return ActivationError(failure, nondeterminism=isinstance(error, NondeterminismError))
 
     def _failure(self, error: BaseException) -> Failure:
-        """The error as data; one that cannot be written is replaced by one that says so."""
-        with refuse.unrestricted():
-            try:
-                return self._failures.to_failure(error, self.payload_converter)
-            except Exception as problem:  # noqa: BLE001 - converters and details are user code
-                name = type(error).__name__
-                substitute = ApplicationError(f"{name}, which cannot be encoded: {problem!r}", type=name)
-                return DataConverter.default.failure_converter.to_failure(substitute, DataConverter.default.payload_converter)
+        """The error as data. What makes text of it is foreign code, which may loop as well."""
+        self._watchdog.begin(f"writing an error of workflow {self._start.workflow_id!r}, run {self._start.run_id}")
+        try:
+            with refuse.unrestricted():
+                return failure_of(error, self._failures, self.payload_converter)
+        except BaseException as problem:  # noqa: BLE001 - a converter that leaves, or was interrupted
+            message = f"{kind_of(error)}, which cannot be encoded: {kind_of(problem)}: {text(problem)}"
+            return Failure(message, source="perdure", info=ApplicationFailureInfo(kind_of(error)))
+        finally:
+            self._watchdog.end()
 
     def _exception(self, failure: Failure) -> BaseException:
         return self._failures.from_failure(failure, self.payload_converter)
@@ -466,7 +485,7 @@ class CodeInstance(Runtime):
 
     def _encode(self, what: str, values: Sequence[Any]) -> Payloads:
         with refuse.unrestricted(), naming(what):
-            return self.payload_converter.to_payloads(values)
+            return border.payloads(what, self.payload_converter.to_payloads(values))
 
     # -- signals and queries
 
@@ -600,6 +619,7 @@ class CodeInstance(Runtime):
 
     def patched(self, patch_id: str, *, deprecated: bool) -> bool:
         self._check_writable("call patched")
+        patch_id = border.name("patched()", "id", patch_id)
         known = self._patches.get(patch_id)
         if known is not None:
             return known
@@ -640,20 +660,21 @@ class CodeInstance(Runtime):
         self._check_writable("start an activity")
         self._activity_count += 1
         payloads = self._encode(f"input of activity {name!r}", arguments)
-        action = actions.ScheduleActivity(
-            activity_id=options.activity_id or str(self._activity_count),
-            activity_type=name,
-            task_queue=options.task_queue or "",
-            input=payloads,
-            schedule_to_close_timeout_ms=_milliseconds(options.schedule_to_close_timeout),
-            schedule_to_start_timeout_ms=_milliseconds(options.schedule_to_start_timeout),
-            start_to_close_timeout_ms=_milliseconds(options.start_to_close_timeout),
-            heartbeat_timeout_ms=_milliseconds(options.heartbeat_timeout),
-            retry_options=options.retry_policy.to_options() if options.retry_policy is not None else None,
-            cancellation_type=options.cancellation_type if options.cancellation_type is not None else ActivityCancellationType.TRY_CANCEL,
+        action = self._request(
+            actions.ScheduleActivity(
+                activity_id=options.activity_id or str(self._activity_count),
+                activity_type=name,
+                task_queue=options.task_queue or "",
+                input=payloads,
+                schedule_to_close_timeout_ms=border.duration_ms("schedule_to_close_timeout", options.schedule_to_close_timeout),
+                schedule_to_start_timeout_ms=border.duration_ms("schedule_to_start_timeout", options.schedule_to_start_timeout),
+                start_to_close_timeout_ms=border.duration_ms("start_to_close_timeout", options.start_to_close_timeout),
+                heartbeat_timeout_ms=border.duration_ms("heartbeat_timeout", options.heartbeat_timeout),
+                retry_options=border.retry_options(options.retry_policy),
+                cancellation_type=ActivityCancellationType.TRY_CANCEL if options.cancellation_type is None else options.cancellation_type,
+            )
         )
         pending = PendingActivity(action, self._loop.create_future(), options.result_type)
-        self._request(action)
         self._new.append(pending)
         return self._loop.create_task(self._await_activity(pending), name=f"activity {name}")
 
@@ -733,13 +754,12 @@ class CodeInstance(Runtime):
     async def signal_external(self, workflow_id: str, run_id: str, name: str, arguments: Sequence[Any]) -> None:
         self._check_writable("signal another workflow")
         payloads = self._encode(f"input of signal {name!r} to workflow {workflow_id!r}", arguments)
-        action = actions.SignalExternalWorkflow(workflow_id, run_id, name, payloads)
-        pending = self._external(action)
+        pending = self._external(actions.SignalExternalWorkflow(workflow_id, run_id, name, payloads))
         try:
             await asyncio.shield(pending.future)
         except asyncio.CancelledError:
             if not pending.event_id and not self._loop.is_closing:
-                self._withdraw(action)  # not sent yet, so it never is
+                self._withdraw(pending.action)  # not sent yet, so it never is
             raise
 
     async def cancel_external(self, workflow_id: str, run_id: str, reason: str) -> None:
@@ -747,8 +767,7 @@ class CodeInstance(Runtime):
         await asyncio.shield(self._external(actions.CancelExternalWorkflow(workflow_id, run_id, reason)).future)
 
     def _external(self, action: actions.SignalExternalWorkflow | actions.CancelExternalWorkflow) -> PendingExternal:
-        pending = PendingExternal(action, self._loop.create_future())
-        self._request(action)
+        pending = PendingExternal(self._request(action), self._loop.create_future())
         self._new.append(pending)
         return pending
 
@@ -765,34 +784,33 @@ class CodeInstance(Runtime):
         self._check_writable("continue as new")
         workflow = options.get("workflow")
         name = workflow if isinstance(workflow, str) else _workflow_name(workflow)
-        retry: RetryPolicy | None = options.get("retry_policy")
         memo = options.get("memo")
         payloads = self._encode("input of the next run", arguments)
         with self.unrestricted(), naming("memo of the next run"):
             encoded_memo = None if not memo else {key: self.payload_converter.to_payload(value) for key, value in memo.items()}
-        raise ContinueAsNewError(
-            actions.ContinueAsNewWorkflow(
-                workflow_type=name,
-                task_queue=options.get("task_queue") or "",
-                input=payloads,
-                run_timeout_ms=_milliseconds(options.get("run_timeout")),
-                task_timeout_ms=_milliseconds(options.get("task_timeout")),
-                backoff_start_interval_ms=_milliseconds(options.get("backoff_start_interval")),
-                retry_options=retry.to_options() if retry is not None else None,
-                memo=encoded_memo,
-            )
+        action = actions.ContinueAsNewWorkflow(
+            workflow_type=name,
+            task_queue=options.get("task_queue") or "",
+            input=payloads,
+            run_timeout_ms=border.duration_ms("run_timeout", options.get("run_timeout")),
+            task_timeout_ms=border.duration_ms("task_timeout", options.get("task_timeout")),
+            backoff_start_interval_ms=border.duration_ms("backoff_start_interval", options.get("backoff_start_interval")),
+            retry_options=border.retry_options(options.get("retry_policy")),
+            memo=encoded_memo,
         )
+        raise ContinueAsNewError(border.checked(action))
 
     # -- timers of the loop
 
     def _timer_started(self, handle: asyncio.TimerHandle, seconds: float) -> None:
         self._check_writable("start a timer")
         self._timer_count += 1
+        if math.isnan(seconds) and not self.is_replaying and self._error is None:  # what was recorded was a timer of 0 s
+            self._error = ValueError("a timer's delay is nan, and must be a number of seconds")
         seconds = min(max(0.0, seconds), DURATION_MS_MAX / 1000)  # whoever sleeps for ever writes inf, or sys.maxsize
         action = actions.StartTimer(str(self._timer_count), min(_ceil_ms(seconds), DURATION_MS_MAX))
-        timer = PendingTimer(action, handle)
+        timer = PendingTimer(self._request(action), handle)
         self._timer_of[id(handle)] = timer
-        self._request(action)
         self._new.append(timer)
 
     def _timer_cancelled(self, handle: asyncio.TimerHandle) -> None:
@@ -808,9 +826,12 @@ class CodeInstance(Runtime):
 
     # -- small parts
 
-    def _request(self, action: Action) -> None:
+    def _request(self, action: ActionT) -> ActionT:
+        """The action as it is asked for. Raises TypeError or ValueError for what cannot be recorded."""
         self._check_writable("ask for anything")
+        action = border.checked(action)
         self._requested.append(action)
+        return action
 
     def _withdraw(self, action: Action) -> None:
         """Asked for and taken back within one activation: it leaves no trace."""
@@ -886,10 +907,6 @@ def _wake(future: asyncio.Future[None]) -> None:
 def _expire(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_exception(TimeoutError())
-
-
-def _milliseconds(duration: timedelta | None) -> int:
-    return 0 if duration is None else max(1, round(duration / timedelta(milliseconds=1)))
 
 
 def _workflow_name(workflow: Any) -> str:

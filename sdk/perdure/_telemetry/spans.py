@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
@@ -19,6 +19,7 @@ from perdure._telemetry import names
 from perdure._telemetry.context import span_context
 from perdure._telemetry.provider import current_provider, exporting_provider
 from perdure_schemas.commands import CancelWorkflow, CommandBody, QueryWorkflow, SignalWorkflow, StartWorkflow, TerminateWorkflow
+from perdure_schemas.text import kind_of, text
 from perdure_schemas.tracing import child_trace_parent, derived_span_id, run_span_id
 
 Attributes = Mapping[str, str | int]
@@ -123,7 +124,7 @@ def _attempt_span(name: str, parent: SpanContext, own: SpanContext, attributes: 
     try:
         yield
     except BaseException as error:
-        description = f"{type(error).__name__}: {error}"[:_DESCRIPTION_MAX]
+        description = f"{kind_of(error)}: {text(error)}"[:_DESCRIPTION_MAX]
         raise
     finally:
         contexts.detach(token)
@@ -180,4 +181,5 @@ def _finish(
         start_time=start_ns,
         end_time=end_ns,
     )
-    provider._active_span_processor.on_end(span)  # noqa: SLF001 - the only door for a span that already has its ids
+    with suppress(Exception):  # a span is never worth what it tells of
+        provider._active_span_processor.on_end(span)  # noqa: SLF001 - the only door for a span that already has its ids

@@ -11,6 +11,7 @@ from perdure.client._arguments import UNSET
 from perdure.client._connection import Connection
 from perdure.client._errors import AsyncActivityCancelledError
 from perdure.client._start import checked
+from perdure.converter._failure import failure_of
 from perdure.service import RPCError, RPCStatusCode
 from perdure_schemas.commands import (
     ActivityHeartbeat,
@@ -20,8 +21,11 @@ from perdure_schemas.commands import (
     CompleteActivity,
     FailActivity,
 )
+from perdure_schemas.conform import Misfit, conformed
 from perdure_schemas.limits import check_id
+from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import Accepted, ActivityAttention
+from perdure_schemas.text import described
 
 
 class AsyncActivityHandle:
@@ -72,9 +76,11 @@ class AsyncActivityHandle:
         await self._report("completion", body, rpc_timeout)
 
     async def fail(self, error: Exception, *, last_heartbeat_details: Sequence[Any] = (), rpc_timeout: timedelta | None = None) -> None:
-        """End the attempt with an error; the activity's retry policy decides what follows."""
+        """End the attempt with an error; the activity's retry policy decides what follows. Raises TypeError for what is no exception."""
+        if not isinstance(error, BaseException):
+            raise TypeError(f"the error of {self._name} is {described(error)}, and must be an exception: make one of it")
         converter = self._connection.data_converter
-        failure = converter.failure_converter.to_failure(error, converter.payload_converter)
+        failure = failure_of(error, converter.failure_converter, converter.payload_converter)
         details = self._payloads("last heartbeat details", last_heartbeat_details)
         await self._report("failure", FailActivity(self._activity, failure, self._connection.identity, details), rpc_timeout)
 
@@ -89,7 +95,11 @@ class AsyncActivityHandle:
         return f"activity {activity} of workflow {self._workflow_id!r}"
 
     def _payloads(self, what: str, values: Sequence[Any]) -> tuple[Any, ...]:
-        return checked(f"{what} of {self._name}", self._connection.data_converter.payload_converter.to_payloads(values))
+        payloads = self._connection.data_converter.payload_converter.to_payloads(values)
+        try:
+            return checked(f"{what} of {self._name}", conformed(payloads, Payloads))
+        except Misfit as misfit:
+            raise TypeError(f"the payload converter's {what} of {self._name}: {misfit}") from None
 
     async def _report(self, what: str, body: CommandBody, rpc_timeout: timedelta | None) -> None:
         await self._connection.act(f"{what} of {self._name}", self._workflow_id, body, rpc_timeout, headers=self._headers)

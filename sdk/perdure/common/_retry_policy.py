@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from perdure_schemas.conform import Misfit, conformed
 from perdure_schemas.limits import DURATION_MS_MAX
 from perdure_schemas.options import RetryOptions
 
@@ -14,8 +15,8 @@ from perdure_schemas.options import RetryOptions
 class RetryPolicy:
     """Attempt n waits `initial_interval` x `backoff_coefficient`^(n-1), at most `maximum_interval` (None: 100 times the initial).
 
-    `maximum_attempts` counts attempts, not retries; 0 is unlimited. `non_retryable_error_types` are compared exactly with the `type` of
-    an ApplicationError, which for any other exception is the name of its class.
+    `maximum_attempts` counts attempts, not retries; 0 is unlimited. `non_retryable_error_types` are names, and no classes: they are
+    compared exactly with the `type` of an ApplicationError, which for any other exception is the name of its class.
     """
 
     initial_interval: timedelta = timedelta(seconds=1)
@@ -25,13 +26,23 @@ class RetryPolicy:
     non_retryable_error_types: Sequence[str] | None = None
 
     def to_options(self) -> RetryOptions:
-        """The policy on the wire. Raises ValueError where it makes no sense."""
+        """The policy on the wire. Raises ValueError where it makes no sense, TypeError for what is of a wrong type."""
         self._validate()
         initial_ms = _milliseconds(self.initial_interval)
         maximum_ms = _milliseconds(self.maximum_interval) if self.maximum_interval is not None else min(100 * initial_ms, DURATION_MS_MAX)
-        return RetryOptions(
-            initial_ms, float(self.backoff_coefficient), maximum_ms, self.maximum_attempts, tuple(self.non_retryable_error_types or ())
+        names = self.non_retryable_error_types or ()
+        options = RetryOptions(
+            initial_ms,
+            self.backoff_coefficient,
+            maximum_ms,
+            self.maximum_attempts,
+            (names,) if isinstance(names, str) else tuple(names),
         )
+        try:
+            return conformed(options)
+        except Misfit as misfit:
+            name = f": give its name, {misfit.value.__name__!r}" if isinstance(misfit.value, type) else ""
+            raise (TypeError if misfit.is_kind else ValueError)(f"retry policy: {misfit}{name}") from None
 
     @classmethod
     def from_options(cls, options: RetryOptions) -> RetryPolicy:
@@ -58,4 +69,4 @@ class RetryPolicy:
 
 
 def _milliseconds(duration: timedelta) -> int:
-    return max(1, round(duration / timedelta(milliseconds=1)))
+    return min(max(1, round(duration / timedelta(milliseconds=1))), DURATION_MS_MAX)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random as random_module
+import sys
+import traceback
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -423,12 +425,16 @@ class LoggerAdapter(logging.LoggerAdapter[logging.Logger]):
         return super().isEnabledFor(level)
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Handlers may look at clocks and write to files; that is not the workflow's doing."""
+        """Handlers may look at clocks and write to files, and fail; that is not the workflow's doing, nor seen by it: replay is silent."""
         if not self.isEnabledFor(level):
             return
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the record names the caller's line, not this method's
         with unsafe.sandbox_unrestricted():
-            super().log(level, msg, *args, **kwargs)
+            try:
+                super().log(level, msg, *args, **kwargs)
+            except Exception:  # noqa: BLE001 - as above
+                if logging.raiseExceptions and sys.stderr:  # as logging itself tells of such an error
+                    traceback.print_exc(file=sys.stderr)
 
 
 def _names(info: Info) -> dict[str, Any]:

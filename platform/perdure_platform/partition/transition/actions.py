@@ -25,6 +25,7 @@ from perdure_schemas.limits import (
     check_payloads,
     check_retry,
     check_task_queue,
+    check_texts,
 )
 from perdure_schemas.options import RetryOptions
 
@@ -106,7 +107,7 @@ def _record_marker(draft: Draft, action: actions.RecordMarker) -> None:
 def _signal_external(draft: Draft, action: actions.SignalExternalWorkflow) -> None:
     check_id("workflow id to signal", action.workflow_id)
     check_id("signal name", action.signal_name)
-    _check_run_id(action.run_id)
+    _check_named("run id", action.run_id)
     check_payloads(f"input of signal {action.signal_name!r}", action.input)
     _check_pending("signals", len(draft.run.state.external_signals))
     draft.produce(
@@ -116,14 +117,16 @@ def _signal_external(draft: Draft, action: actions.SignalExternalWorkflow) -> No
 
 def _cancel_external(draft: Draft, action: actions.CancelExternalWorkflow) -> None:
     check_id("workflow id to cancel", action.workflow_id)
-    _check_run_id(action.run_id)
+    _check_named("run id", action.run_id)
+    check_texts("reason of a cancel request", action.reason)
     _check_pending("cancel requests", len(draft.run.state.external_cancels))
     draft.produce(events.RequestCancelExternalWorkflowExecutionInitiated(action.workflow_id, action.run_id, action.reason))
 
 
-def _check_run_id(run_id: str) -> None:
-    if run_id:
-        check_id("run id", run_id)
+def _check_named(what: str, name: str) -> None:
+    """Where nothing may be given."""
+    if name:
+        check_id(what, name)
 
 
 def _check_pending(what: str, count: int) -> None:
@@ -154,6 +157,9 @@ def _continue_as_new(draft: Draft, action: actions.ContinueAsNewWorkflow) -> Non
     if action.task_queue:
         check_task_queue(action.task_queue)
     check_payloads("input of the next run", action.input)
+    for key in action.memo or ():
+        check_texts("name of a value in the next run's memo", key)
+    check_payloads("next run's memo", tuple((action.memo or {}).values()))
     check_duration("next run's timeout", action.run_timeout_ms)
     check_duration("next run's task timeout", action.task_timeout_ms)
     check_duration("next run's delay", action.backoff_start_interval_ms)

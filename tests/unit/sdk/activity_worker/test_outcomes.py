@@ -202,7 +202,9 @@ async def test_a_failure_whose_details_cannot_be_encoded_says_so(bench: Bench) -
 
     async with bench.worker(refuse):
         failure = await bench.failure(bench.dispatch("refuse"))
-        assert "cannot be encoded" in failure.message
+        assert failure.message == "sold out"
+        (note,) = values(failure.info.details)
+        assert "detail 0, a object, cannot be encoded" in note
 
 
 async def test_a_task_that_cannot_be_read_becomes_a_dead_letter_and_the_next_one_runs(bench: Bench) -> None:

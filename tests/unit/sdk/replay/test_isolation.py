@@ -78,10 +78,10 @@ def test_no_timer_is_shorter_than_it_was_asked_for() -> None:
     code.close()
 
 
-@pytest.mark.parametrize("flow", ["FailsWithOddDetails", "FailsOfAnOddCause"])
-def test_a_failure_that_cannot_be_written_blocks_its_run(flow: str) -> None:
-    with pytest.raises(ActivationError, match="cannot be encoded"):
-        Code(getattr(flows, flow)).begin()
+def test_a_failure_whose_details_cannot_be_written_fails_its_run_all_the_same() -> None:
+    assert kinds(Code(flows.FailsWithOddDetails).begin()) == ["FailWorkflow"]
+    with pytest.raises(ActivationError, match="'x'"):
+        Code(flows.FailsOfAnOddCause).begin()
 
 
 @pytest.mark.parametrize("flow", ["FailsInItsConstructor", "FailsInAPredicate"])
