@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from perdure._log.port import Record
 from perdure_schemas import codec, events, notes, replies
-from perdure_schemas.commands import Command, CompleteActivity, DescribePartition, QueryWorkflow
+from perdure_schemas.commands import Command, CompleteActivity, DescribePartition, DescribeWorkflow, QueryWorkflow
 from perdure_schemas.errors import CodecError, LogCorrupt
 from perdure_schemas.history import Claim, CommitRecord, HistoryRecord, Transition
 from perdure_schemas.live import LiveState, Verdict, judge, link_of
@@ -40,7 +40,7 @@ class Asked:
     @property
     def is_read(self) -> bool:
         """Whether it leaves no record."""
-        return isinstance(self.command.body, (QueryWorkflow, DescribePartition))
+        return isinstance(self.command.body, (QueryWorkflow, DescribeWorkflow, DescribePartition))
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Promises:
             assert self.settled.get(request_id) == body, (
                 f"P1: {request_id} was told {body}, and the log says {self.settled.get(request_id)}"
             )
-        elif isinstance(body, replies.QueryAnswered):
+        elif isinstance(body, replies.QueryAnswered) and asked.command.workflow_id in self.accounts:
             told = json.loads(body.result[0].data)
             known = self.accounts[asked.command.workflow_id].deposits
             assert told >= asked.floor, f"stale read: {request_id} was told of {told} deposits, {asked.floor} were acknowledged before"

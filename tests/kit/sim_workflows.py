@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
+from kit import hostile_workflows
 from perdure import workflow
 from perdure.common import RetryPolicy
 from perdure.exceptions import ActivityError, ApplicationError
@@ -343,4 +344,5 @@ WORKFLOWS = [
     SimRace,
     SimStubborn,
     SimTransfer,
+    *hostile_workflows.WORKFLOWS,
 ]

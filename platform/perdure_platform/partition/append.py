@@ -15,6 +15,7 @@ from perdure_platform.partition.transition.draft import Decision
 from perdure_platform.partition.transition.state import RunState
 from perdure_schemas.codec import encode_history
 from perdure_schemas.dead_letters import DeadLetter
+from perdure_schemas.errors import PerdureError
 from perdure_schemas.history import (
     AddressedReply,
     AppliedOffset,
@@ -33,9 +34,17 @@ from perdure_schemas.history import (
     Strike,
 )
 from perdure_schemas.live import LiveState, link_of
+from perdure_schemas.topics import RECORD_BYTES_MAX
+
+APPENDED_BYTES_MAX = RECORD_BYTES_MAX - 16 * 1024
+"""What a decision may take as it is encoded. Its parts have limits by which it is smaller; texts that have none must not end the claim."""
 
 DEAD_LETTER_BYTES = 1024 * 1024
 """A record with so much takes no further dead letter."""
+
+
+class DecisionTooLarge(PerdureError):
+    """A decision is larger than a record may be, although each of its parts has been found small enough."""
 
 
 class Appender:
@@ -46,6 +55,8 @@ class Appender:
         self._confirmer = confirmer
         self._send = send
         self._held: tuple[CommitRecord, str, tuple[RunChange, ...]] | None = None
+        self._encoded: tuple[ClaimedRecord, bytes] | None = None
+        """What is held, as bytes, which are sent unless it turns out to be the last of its turn."""
         self.sequence = 0
         self._link = live.link
         self.live_count = live.live_count
@@ -58,13 +69,14 @@ class Appender:
         now_ms: int,
         released: int,
         extra_replies: Sequence[AddressedReply] = (),
+        dead_letters: tuple[DeadLetter, ...] = (),
     ) -> None:
-        """Append what a decision comes to."""
+        """Append what a decision comes to. Raises CodecError or DecisionTooLarge, with nothing changed, for one that no log takes."""
         offset = decision.applied_offset
         record = CommitRecord(
             claim_number=self._claim.claim_number,
             claim_id=self._claim.claim_id,
-            sequence=self._next(),
+            sequence=self.sequence + 1,
             time_ms=now_ms,
             released=released,
             command_offsets=decision.command_offsets,
@@ -73,6 +85,7 @@ class Appender:
             transitions=tuple(run.transition() for run in decision.runs),
             replies=(*decision.replies, *extra_replies),
             commands=decision.commands,
+            dead_letters=dead_letters,
         )
         self._hold(record, decision.workflow_id, tuple((run.before, run.state) for run in decision.runs))
 
@@ -85,7 +98,7 @@ class Appender:
                 record = CommitRecord(
                     claim_number=self._claim.claim_number,
                     claim_id=self._claim.claim_id,
-                    sequence=self._next(),
+                    sequence=self.sequence + 1,
                     time_ms=now_ms,
                     released=released,
                     command_offsets=tuple(one.source_offset for one in some),
@@ -191,13 +204,22 @@ class Appender:
         return self.sequence
 
     def _hold(self, record: CommitRecord, workflow_id: str, runs: tuple[RunChange, ...]) -> None:
+        record = replace(record, follows=self._link if self._encoded is None else link_of(self._encoded[1]))
+        value = encode_history(record)
+        if len(value) > APPENDED_BYTES_MAX:
+            raise DecisionTooLarge(f"a record of {len(value):,} bytes for workflow {workflow_id!r}; at most {APPENDED_BYTES_MAX:,} fit")
+        self._next()
         if self._held is not None:
             self._append(*self._held)
-        self._held = (record, workflow_id, runs)
+        self._held, self._encoded = (record, workflow_id, runs), (record, value)
 
     def _append(self, record: ClaimedRecord, workflow_id: str, runs: tuple[RunChange, ...], key: str = "") -> None:
-        record = replace(record, follows=self._link)
-        value = encode_history(record)
+        if self._encoded is not None and self._encoded[0] is record and record.follows == self._link:
+            value = self._encoded[1]
+        else:
+            record = replace(record, follows=self._link)
+            value = encode_history(record)
+        self._encoded = None
         self._link = link_of(value)
         self._confirmer.sent(Sent(value, self._link, record, workflow_id, runs))
         self._send((workflow_id or key).encode() or None, value)

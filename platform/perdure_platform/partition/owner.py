@@ -7,7 +7,6 @@ world see only what is confirmed. A crash at any line loses memory and nothing e
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from perdure._log.progress import GapReadings
 from perdure._replay.actions import Action
 from perdure._replay.host import REFUSED_BY, Activation
 from perdure._telemetry.names import LOG_RUN_ID, LOG_WORKFLOW_ID
+from perdure._telemetry.quiet import QuietLogger
 from perdure_platform.config import OwnerLimits
 from perdure_platform.partition import spans
 from perdure_platform.partition.append import Appender
@@ -25,7 +25,9 @@ from perdure_platform.partition.barrier import ASK_AGAIN_MS, Barrier
 from perdure_platform.partition.cautious import Admitted, Cautious, ProcessCaution
 from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Confirmer, Sent
-from perdure_platform.partition.decode import dead_letter, decode, is_origin_new
+from perdure_platform.partition.containment import DEFECT, ENDS_A_CLAIM, as_failure, brief, dead_letter
+from perdure_platform.partition.decode import dead_letter as set_aside
+from perdure_platform.partition.decode import decode, is_origin_new
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.query import Reader
 from perdure_platform.partition.rebuild import HistoryGap, Topics
@@ -34,7 +36,7 @@ from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.timers import DueRuns
 from perdure_platform.partition.tokens import Tokens
 from perdure_platform.partition.transition import parking
-from perdure_platform.partition.transition.decide import ActivationDeferred, decide
+from perdure_platform.partition.transition.decide import ActivationDeferred, blocked, decide, nothing, refused
 from perdure_platform.partition.transition.draft import (
     Answer,
     Arrived,
@@ -61,7 +63,7 @@ from perdure_schemas.notes import ActivationFailed, Note, RunParked
 from perdure_schemas.replies import PartitionDescribed
 from perdure_schemas.topics import commands_topic, history_topic
 
-logger = logging.getLogger("perdure.owner")
+logger = QuietLogger("perdure.owner")
 
 WAITERS_MAX = 1_000
 """Clients that wait in memory for one run; the oldest is dropped and asks again."""
@@ -74,6 +76,9 @@ REPLY_BYTES = 200
 
 CAUTIOUS_LOOK_MS = 5
 """In cautious mode, inputs that wait are looked at again after this, if nothing comes."""
+
+DEFECT_LOOK_MS = 10_000
+"""A run whose due row could not be decided is looked at again after this."""
 
 OVERDUE_LOOK_MS = 1_000
 """A run that looked due and was not (a takeover moved its deadline) is looked at again after this."""
@@ -228,9 +233,9 @@ class PartitionOwner:
                 continue
             if is_refused:
                 text = f"{admitted.strikes} owners in a row ended while they took a command for {admitted.workflow_id!r}"
-                arrived: Arrived | DeadLetter = dead_letter(record, "ends_its_owner", text, now_ms)
+                arrived: Arrived | DeadLetter = set_aside(record, "ends_its_owner", text, now_ms)
             else:
-                arrived = decode(record, self._topics.partition_count, now_ms, self._parts.tokens)
+                arrived = self._decoded(record, now_ms)
             self.next_command_offset = record.offset + 1
             if isinstance(arrived, DeadLetter):
                 dead_letters.append(arrived)
@@ -247,6 +252,15 @@ class PartitionOwner:
         if admitted.strikes >= self._limits.strikes_max:
             inputs.setdefault(admitted.workflow_id, []).append(Park(admitted.strikes))
         return inputs, dead_letters
+
+    def _decoded(self, record: Record, now_ms: int) -> Arrived | DeadLetter:
+        try:
+            return decode(record, self._topics.partition_count, now_ms, self._parts.tokens)
+        except ENDS_A_CLAIM:
+            raise
+        except Exception as error:
+            logger.critical("partition %d: a defect over the command at %d", self._topics.partition, record.offset, exc_info=True)
+            return set_aside(record, DEFECT, brief(error), now_ms)
 
     def _take_due(self, now_ms: int) -> dict[str, list[Input]]:
         self._trying_again, self._taken_over = frozenset(self._taken_over), []
@@ -281,29 +295,77 @@ class PartitionOwner:
 
     def _decide(self, workflow_id: str, batch: tuple[Input, ...], now_ms: int) -> tuple[Input, ...]:
         """Decide and append; returns what is to be decided in the record that follows."""
-        entry = self._runs.entry(workflow_id)
-        decision = decide(entry.state, workflow_id, batch, self._context(now_ms))
+        state = self._runs.entry(workflow_id).state
+        try:
+            decision = decide(state, workflow_id, batch, self._context(now_ms))
+            late = self._append(decision, now_ms)
+        except ENDS_A_CLAIM:
+            raise
+        except Exception as error:  # noqa: BLE001 - that is what this is for
+            return self._contain(workflow_id, batch, now_ms, error)
+        self._remember(decision, batch, late, now_ms)
+        return decision.left
+
+    def _append(self, decision: Decision, now_ms: int, dead_letters: tuple[DeadLetter, ...] = ()) -> list[AddressedReply]:
+        """Append a decision, or raise with nothing changed. What it closes is told in its record, or by the replies that this returns."""
         closed = self._close_replies(decision)
         fitting = _fitting(closed)
-        if decision.is_recorded:
-            self._appender.add(decision, now_ms, self._releaser.released, closed[:fitting])
+        if decision.is_recorded or dead_letters:
+            self._appender.add(decision, now_ms, self._releaser.released, closed[:fitting], dead_letters)
             self._last_append_ms = now_ms
-            self._runs.sent(workflow_id)
-            for run in decision.runs:
-                self._runs.put(workflow_id, run.state)
-                if any(isinstance(note, RunParked) for note in run.notes):
-                    logger.error("partition %d: %s", self._topics.partition, parking.told(run.state))
-                self._tell_refusals(run.notes, workflow_id, run.state.run_id)
-            for request in decision.requests:
-                self._requests[request.workflow_id, request.request_id] = request
+            self._runs.sent(decision.workflow_id)
+        return closed[fitting:]
+
+    def _remember(self, decision: Decision, batch: tuple[Input, ...], late: Sequence[AddressedReply], now_ms: int) -> None:
+        """Memory follows what was appended, and answers without a record wait for it."""
+        workflow_id = decision.workflow_id
+        for run in decision.runs:
+            self._runs.put(workflow_id, run.state)
+            if not run.state.is_open:
+                self._drop_waiters_of(workflow_id, run.state.run_id)
+            if any(isinstance(note, RunParked) for note in run.notes):
+                logger.error("partition %d: %s", self._topics.partition, parking.told(run.state))
+            self._tell_refusals(run.notes, workflow_id, run.state.run_id)
+        for request in decision.requests:
+            self._requests[request.workflow_id, request.request_id] = request
         decided = batch[: len(batch) - len(decision.left)]
         self._resting.extend((self._appender.sequence, item) for item in decided if isinstance(item, TaskUndeliverable))
         self._let_rest()
-        for answer in (*decision.answers, *(Answer(reply.address, reply.request_id, reply.body) for reply in closed[fitting:])):
+        for answer in (*decision.answers, *(Answer(reply.address, reply.request_id, reply.body) for reply in late)):
             self._barrier.ask(lambda answer=answer: self._releaser.answer(answer), self._appender.sequence)  # type: ignore[misc]
         for run_id, waiter in decision.waiters:
             self.wait_for_close(workflow_id, run_id, waiter)
-        self._look_at(workflow_id, entry.state, now_ms if any(isinstance(item, Due) for item in batch) else 0)
+        self._look_at(workflow_id, self._runs.entry(workflow_id).state, now_ms if any(isinstance(item, Due) for item in batch) else 0)
+
+    def _contain(self, workflow_id: str, batch: tuple[Input, ...], now_ms: int, error: Exception) -> tuple[Input, ...]:
+        """The last line of defence: deciding has failed, and nothing of it is recorded. What came in is recorded and the run blocked.
+
+        Where that fails as well, the inputs are taken one by one, and each that cannot be recorded with its run is set aside.
+        """
+        self._runs.discard(workflow_id)  # its code may have gone further
+        logger.critical(
+            "partition %d: a defect over workflow %r, which is blocked; the others go on",
+            self._topics.partition,
+            workflow_id,
+            exc_info=error,
+            extra={"partition": self._topics.partition, "workflow_id": workflow_id},
+        )
+        state = self._runs.entry(workflow_id).state
+        try:
+            decision = blocked(state, workflow_id, batch, self._context(now_ms), as_failure(error))
+            late = self._append(decision, now_ms)
+        except ENDS_A_CLAIM:
+            raise
+        except Exception as problem:  # noqa: BLE001 - as above
+            if len(batch) == 1:
+                self._set_aside(workflow_id, batch[0], now_ms, problem)
+                return ()
+            for item in batch:
+                left: tuple[Input, ...] = (item,)
+                while left:
+                    left = self._decide(workflow_id, left, now_ms)
+            return ()
+        self._remember(decision, batch, late, now_ms)
         return decision.left
 
     def _tell_refusals(self, added: Sequence[Note], workflow_id: str, run_id: str) -> None:
@@ -316,6 +378,36 @@ class PartitionOwner:
                     note.failure.message,
                     extra={LOG_WORKFLOW_ID: workflow_id, LOG_RUN_ID: run_id},
                 )
+
+    def _set_aside(self, workflow_id: str, item: Input, now_ms: int, error: Exception) -> None:
+        """An input that cannot be recorded with its run: a command becomes a dead letter, and whoever asked is refused."""
+        if not isinstance(item, Arrived):
+            logger.critical(
+                "partition %d: what is due for workflow %r (%s) cannot be decided, and is looked at again",
+                self._topics.partition,
+                workflow_id,
+                type(item).__name__,
+                exc_info=error,
+            )
+            if isinstance(item, TaskUndeliverable):
+                self._resting.append((self._appender.sequence, item))
+            self._due.add(workflow_id, now_ms + DEFECT_LOOK_MS)
+            return
+        letter = dead_letter(self._topics.namespace, self._topics.partition, item.offset, item.command, error, now_ms)
+        message = f"a command for workflow {workflow_id!r} cannot be decided, and is a dead letter: {brief(error)}. Nothing happened"
+        state = self._runs.entry(workflow_id).state
+        try:
+            decision = refused(state, workflow_id, item, self._context(now_ms), message)
+            late = self._append(decision, now_ms, (letter,))
+        except ENDS_A_CLAIM:
+            raise
+        except Exception:
+            logger.critical(
+                "partition %d: nobody is told of the dead letter of offset %d", self._topics.partition, item.offset, exc_info=True
+            )
+            decision = nothing(workflow_id, item)
+            late = self._append(decision, now_ms, (letter,))
+        self._remember(decision, (item,), late, now_ms)
 
     def _end_turn(self, now_ms: int, admitted: Admitted) -> None:
         watermark = self.next_command_offset - 1
@@ -364,6 +456,7 @@ class PartitionOwner:
     # -- effects
 
     def _release(self, offset: int, append_time_ms: int, sent: Sent) -> None:
+        """Not contained: the record is live, and an effect that is skipped is lost; see `containment`."""
         if isinstance(sent.record, CommitRecord):
             lookup = _RecordRuns(sent.runs, self._runs)
             self._releaser.release(offset, effects_of(sent.record, self._topics.partition, offset, lookup))
@@ -380,7 +473,7 @@ class PartitionOwner:
         self._releaser.passed(claim_offset)
 
     def _close_replies(self, decision: Decision) -> list[AddressedReply]:
-        """Clients that wait in memory for a run that this decision closes."""
+        """For clients that wait in memory for a run that this decision closes."""
         replies: list[AddressedReply] = []
         waiting = self._waiters.get(decision.workflow_id)
         if not waiting:
@@ -389,12 +482,13 @@ class PartitionOwner:
             if not run.state.is_open:
                 body = closed_reply(run.state)
                 replies.extend(AddressedReply(w.address, w.request_id, body) for run_id, w in waiting if run_id == run.state.run_id)
-                waiting = [item for item in waiting if item[0] != run.state.run_id]
-        if waiting:
-            self._waiters[decision.workflow_id] = waiting
-        else:
-            del self._waiters[decision.workflow_id]
         return replies
+
+    def _drop_waiters_of(self, workflow_id: str, run_id: str) -> None:
+        """Nobody waits any more for a run that is closed; the replies are on their way."""
+        waiting = [item for item in self._waiters.pop(workflow_id, []) if item[0] != run_id]
+        if waiting:
+            self._waiters[workflow_id] = waiting
 
     # -- what reads need (query.Partition)
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from perdure._replay.host import ActivationError, QueryError
+from perdure._telemetry.quiet import QuietLogger
 from perdure_platform.partition.apply import summary
+from perdure_platform.partition.containment import ENDS_A_CLAIM, brief
 from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.transition.decide import ActivationDeferred
 from perdure_platform.partition.transition.draft import Answer
@@ -31,6 +33,8 @@ from perdure_schemas.limits import check_payloads
 from perdure_schemas.options import QueryRejectCondition, WorkflowStatus
 from perdure_schemas.payload import Payloads
 from perdure_schemas.replies import RefusalCode, Refused, ReplyBody
+
+_logger = QuietLogger("perdure.owner")
 
 ROWS_PER_PAGE_MAX = 2_000
 """Rows that one list page looks at, matching or not, so that a rare match does not hold up the partition."""
@@ -96,10 +100,23 @@ class Reader:
         if request is None or request.reply_to is None:
             return None
         address = request.reply_to
-        if isinstance(command.body, commands.QueryWorkflow):
-            body = self._query(command.workflow_id, command.body)
-            return lambda: self._send(address, command, body)
-        return lambda: self._read(address, command)
+        if not isinstance(command.body, commands.QueryWorkflow):
+            return lambda: self._contained(address, command, lambda: self._read(address, command))
+        query, bodies = command.body, list[ReplyBody]()
+        self._contained(address, command, lambda: bodies.append(self._query(command.workflow_id, query)))
+        return lambda: self._contained(address, command, lambda: [self._send(address, command, body) for body in bodies])
+
+    def _contained(self, address: ReplyAddress, command: Command, read: Callable[[], object]) -> None:
+        """A read that fails, whatever it fails of, is refused to who asked, and is nobody else's trouble."""
+        try:
+            read()
+        except ENDS_A_CLAIM:
+            raise
+        except Exception as error:
+            what = type(command.body).__name__
+            _logger.critical("a defect over %s of workflow %r; the others go on", what, command.workflow_id, exc_info=True)
+            refusal = Refused(RefusalCode.INVALID, f"{what} has failed, by a defect in the owner: {brief(error)}", command.workflow_id)
+            self._send(address, command, refusal)
 
     def _send(self, address: ReplyAddress, command: Command, body: ReplyBody) -> None:
         assert command.request is not None

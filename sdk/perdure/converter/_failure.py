@@ -51,7 +51,7 @@ _CAUSES_MAX = 50
 _TEXT_BYTES_MAX = 256 * 1024
 """Texts of a failure, with those of its causes. An owner needs room for the failure twice where it retries a workflow."""
 
-_TEXT_MAX = 16_384
+_TEXT_MAX = 4_000
 """Characters that are kept of a message or a trace of a failure that is too large."""
 
 

@@ -47,7 +47,7 @@ def refusal_unordered(patch: pytest.MonkeyPatch) -> None:
 def _refusals_in_one_record(patch: pytest.MonkeyPatch, *, first: bool) -> None:
     original_add, original_end = Appender.add, Appender.end_turn
 
-    def add(self: Any, decision: Decision, now_ms: int, released: int, extra: Any = ()) -> None:
+    def add(self: Any, decision: Decision, now_ms: int, released: int, extra: Any = (), _letters: Any = ()) -> None:
         if not hasattr(self, "decisions"):
             self.decisions = []
         self.decisions.append((decision, now_ms, released, extra))

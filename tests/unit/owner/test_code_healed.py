@@ -334,7 +334,7 @@ def test_a_type_that_the_new_code_no_longer_has_waits_for_one_that_has() -> None
     until(world, lambda: failures(world))
     failure = described(world).activation_failure
     assert failure is not None
-    assert failure.message.startswith("workflow type 'Basket' (workflow 'basket') is not registered with this owner, which knows: Sim")
+    assert failure.message.startswith("workflow type 'Basket' (workflow 'basket') is not registered with this owner, which knows: ")
     deploy(world, MendedBasket, FIRST)
     finish(world, 70)
 

@@ -38,6 +38,7 @@ from perdure_schemas.commands import (
 )
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.history import Claim
+from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.payload import Payload
 from perdure_schemas.placement import partition_of
 from perdure_schemas.replies import (
@@ -312,7 +313,7 @@ def test_an_answer_of_code_that_no_record_holds_is_refused_and_the_next_is_given
     refused = told(world, QueryWorkflow(query, args=plain(RECORD_BYTES_MAX)), "spender-1")
     assert isinstance(refused, Refused)
     assert refused.code == code
-    assert ("at most 2097152 are allowed" if query == "long" else "x … (shortened, from some ") in refused.message
+    assert ("at most 2097152 are allowed" if query == "long" else "x (cut: the failure had ") in refused.message
     assert told(world, QueryWorkflow("long", args=plain(3)), "spender-1") == QueryAnswered(plain("xxx"))
 
 
@@ -333,7 +334,7 @@ def test_a_result_reaches_all_who_wait_for_it_although_no_record_holds_it_for_al
     assert claims(world) == before, "an answer that is too large for its record has cost the owner its claims"
 
 
-@pytest.mark.parametrize("what", ["exception", "failure", "cause", "patch", "run id", "cancel"])
+@pytest.mark.parametrize("what", ["exception", "cause", "patch", "run id", "cancel"])
 def test_code_that_asks_for_or_raises_what_no_record_holds_blocks_its_own_run_only(what: str) -> None:
     world = led()
     told(world, StartWorkflow("Extravagant", "sim", plain(what)), "spender-1")
@@ -341,6 +342,15 @@ def test_code_that_asks_for_or_raises_what_no_record_holds_blocks_its_own_run_on
     assert isinstance(described, WorkflowDescribed)
     assert described.activation_failure is not None
     assert len(described.activation_failure.message) < 5_000
+    survives(world)
+
+
+def test_a_failure_that_no_record_holds_is_cut_and_fails_its_run() -> None:
+    world = led()
+    told(world, StartWorkflow("Extravagant", "sim", plain("failure")), "spender-1")
+    described = told(world, DescribeWorkflow(), "spender-1")
+    assert isinstance(described, WorkflowDescribed)
+    assert described.summary.status is WorkflowStatus.FAILED
     survives(world)
 
 

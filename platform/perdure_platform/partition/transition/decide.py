@@ -13,6 +13,7 @@ from perdure_platform.partition.transition.handlers import HANDLERS
 from perdure_platform.partition.transition.sizes import shortened
 from perdure_platform.partition.transition.state import RunState
 from perdure_schemas import notes
+from perdure_schemas.failure import Failure
 from perdure_schemas.limits import COMMIT_RECORD_BYTES_MAX
 from perdure_schemas.replies import RefusalCode, Refused
 
@@ -38,10 +39,32 @@ def decide(state: RunState | None, workflow_id: str, inputs: tuple[Input, ...], 
         except ActivationError as error:
             context.discard(workflow_id)
             draft = _received(state, workflow_id, inputs, context)  # what came in is recorded all the same (design.md 3.5)
-            _note_failure(draft, error)
+            _note_failure(draft, error.failure)
         except ActivationDeferred:
             pass
     return draft.decided()
+
+
+def blocked(state: RunState | None, workflow_id: str, inputs: tuple[Input, ...], context: Context, failure: Failure) -> Decision:
+    """What `inputs` come to where `decide` has failed: they are recorded, and the code is tried again later."""
+    draft = _received(state, workflow_id, inputs, context)
+    if draft.open_run is not None:
+        _note_failure(draft, failure)
+    return draft.decided()
+
+
+def refused(state: RunState | None, workflow_id: str, arrived: Arrived, context: Context, message: str) -> Decision:
+    """What a command comes to that cannot be decided: nothing, which is recorded and told to whoever asked."""
+    draft = Draft(workflow_id, state, context)
+    draft.take(arrived)
+    if not draft.already_settled(arrived.command):
+        draft.settle(Refused(RefusalCode.INVALID, message, workflow_id))
+    return draft.decided()
+
+
+def nothing(workflow_id: str, arrived: Arrived) -> Decision:
+    """The least that a command can come to: that it is settled."""
+    return Decision(workflow_id, (), arrived.offset, (arrived.offset,), (), (), (), (), ())
 
 
 def _received(state: RunState | None, workflow_id: str, inputs: tuple[Input, ...], context: Context) -> Draft:
@@ -111,11 +134,11 @@ def _activate(draft: Draft, run: RunState) -> None:
         )
 
 
-def _note_failure(draft: Draft, error: ActivationError) -> None:
+def _note_failure(draft: Draft, failure: Failure) -> None:
     run = draft.run.state
     attempt = 1 if run.activation_failure is None or draft.brought_news else run.activation_failure.attempt + 1
     if attempt <= ACTIVATION_ATTEMPTS_BUSY:
         delay_ms = min(ACTIVATION_RETRY_FIRST_MS << (attempt - 1), ACTIVATION_RETRY_MAX_MS)
     else:
         delay_ms = ACTIVATION_RETRY_IDLE_MS
-    draft.note(notes.ActivationFailed(attempt, shortened(error.failure), draft.now_ms + delay_ms))
+    draft.note(notes.ActivationFailed(attempt, shortened(failure), draft.now_ms + delay_ms))
