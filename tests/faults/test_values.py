@@ -11,6 +11,7 @@ import pytest
 from kit import raw
 from kit.namespace import Namespace, Namespaces
 from kit.row import Row
+from kit.workloads.hostile import hostility
 from kit.workloads.oddities import Box, Fan, Slow
 from perdure.client import Client, LimitExceeded, WorkflowExecutionStatus
 from perdure_schemas.codec import decode_task, encode_command, encode_history
@@ -194,6 +195,14 @@ async def test_odd_values_hurt_who_is_given_them_and_nobody_else(namespaces: Nam
     await asyncio.to_thread(odd.check, odd.done())
     assert owner.poll() is None
     assert worker.poll() is None
+
+
+async def test_values_that_are_none_block_or_fail_their_run_and_nobody_else_also_under_the_next_owner(
+    namespaces: Namespaces, row: Row
+) -> None:
+    row.injects("D3", "what workflow code and activities hand over, raise and answer, and is no value; kill -9 of the owner")
+    row.injected(await hostility(namespaces("hostile", partitions=1), 60))
+    row.during = 60
 
 
 def slow_task(namespace: Namespace, workflow_id: str) -> ActivityReference:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from kit import hostile_workflows
 from kit.ports import Crash, PortCalls, unavailable
 from kit.slow_medium import Fate
 from kit.world import FIRST, LIMITS, SECOND, SESSION_MS, STEP_MS, World, open_account, plain, transfer
@@ -112,12 +111,13 @@ def hostile() -> World:
     """Values that are none, handed over, raised and answered, beside two that mean no harm; what is blocked is terminated."""
     handed_over = ("activity id, a UUID", "retried but for a class", "patch id, half a character", "next type, too long")
     raised = ("half a character", "an exception as the message", "a class as the type", "odd details")
-    odd = [(f"odd-{number}", _start("HandsOver", what)) for number, what in enumerate(handed_over)]
-    failing = [(f"failing-{number}", _start("Raises", what)) for number, what in enumerate(raised)]
-    asked = ("answers-0", _start("Answers")), *(("answers-0", QueryWorkflow("ask", args=plain(what))) for what in ("no JSON", "raises no text"))
-    neighbours = [("counter-0", StartWorkflow("SimCounter", "sim", signal=_count(1))), *(("counter-0", _count(n)) for n in (2, 3, 4))]
-    ended = [(name, TerminateWorkflow()) for name in (*(name for name, _ in (*odd, *failing)), "answers-0")]
-    return _world(*odd, *failing, *asked, *neighbours, ("chain-0", _start("SimChain", 3, 0)), *ended, world=World(partitions=1))
+    asked: list[tuple[str, CommandBody]] = [(f"odd-{number}", _start("HandsOver", what)) for number, what in enumerate(handed_over)]
+    asked += [(f"failing-{number}", _start("Raises", what)) for number, what in enumerate(raised)]
+    asked += [("answers-0", _start("Answers"))]
+    asked += [("answers-0", QueryWorkflow("ask", args=plain(what))) for what in ("no JSON", "raises no text")]
+    ended = [(name, TerminateWorkflow()) for name in dict(asked)]
+    asked += [("counter-0", StartWorkflow("SimCounter", "sim", signal=_count(1))), *(("counter-0", _count(n)) for n in (2, 3, 4))]
+    return _world(*asked, ("chain-0", _start("SimChain", 3, 0)), *ended, world=World(partitions=1))
 
 
 SCENARIOS: dict[str, Callable[[], World]] = {

@@ -102,21 +102,22 @@ class Reader:
         address = request.reply_to
         if not isinstance(command.body, commands.QueryWorkflow):
             return lambda: self._contained(address, command, lambda: self._read(address, command))
-        query, bodies = command.body, list[ReplyBody]()
-        self._contained(address, command, lambda: bodies.append(self._query(command.workflow_id, query)))
-        return lambda: self._contained(address, command, lambda: [self._send(address, command, body) for body in bodies])
+        try:
+            body = self._query(command.workflow_id, command.body)
+        except ENDS_A_CLAIM:
+            raise
+        except Exception as error:  # noqa: BLE001 - as below
+            body = _defect(command, error)
+        return lambda: self._contained(address, command, lambda: self._send(address, command, body))
 
-    def _contained(self, address: ReplyAddress, command: Command, read: Callable[[], object]) -> None:
+    def _contained(self, address: ReplyAddress, command: Command, read: Callable[[], None]) -> None:
         """A read that fails, whatever it fails of, is refused to who asked, and is nobody else's trouble."""
         try:
             read()
         except ENDS_A_CLAIM:
             raise
-        except Exception as error:
-            what = type(command.body).__name__
-            _logger.critical("a defect over %s of workflow %r; the others go on", what, command.workflow_id, exc_info=True)
-            refusal = Refused(RefusalCode.INVALID, f"{what} has failed, by a defect in the owner: {brief(error)}", command.workflow_id)
-            self._send(address, command, refusal)
+        except Exception as error:  # noqa: BLE001 - it is the last line of defence
+            self._send(address, command, _defect(command, error))
 
     def _send(self, address: ReplyAddress, command: Command, body: ReplyBody) -> None:
         assert command.request is not None
@@ -301,6 +302,12 @@ def _size_bytes(row: replies.RunSummary) -> int:
     """Roughly how large a row is on the wire."""
     named = (*row.memo.items(), *row.search_attributes.items())
     return 250 + len(row.workflow_id + row.workflow_type + row.task_queue) + sum(len(name) + value.size_bytes for name, value in named)
+
+
+def _defect(command: Command, error: Exception) -> Refused:
+    what = type(command.body).__name__
+    _logger.critical("a defect over %s of workflow %r; the others go on", what, command.workflow_id, exc_info=error)
+    return Refused(RefusalCode.INVALID, f"{what} has failed, by a defect in the owner: {brief(error)}", command.workflow_id)
 
 
 def _no_run(workflow_id: str, run_id: str) -> Refused:

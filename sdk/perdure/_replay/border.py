@@ -63,7 +63,7 @@ def checked(action: ActionT) -> ActionT:
 def name(call: str, argument: str, value: Any) -> str:
     """A name that the code itself keeps. Raises TypeError or ValueError."""
     try:
-        return conformed(value, str)  # type: ignore[no-any-return,unused-ignore]
+        return conformed(value, str)
     except Misfit as misfit:
         raise _refusal(call, argument, misfit) from None
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from perdure._replay import border
 from perdure._replay.loop import WorkflowLoop
 from perdure_platform.partition.cautious import Admitted, Cautious, ProcessCaution
+from perdure_platform.partition.owner import PartitionOwner
 from perdure_schemas.history import Caution
 
 
@@ -41,3 +43,17 @@ def strike_not_awaited(patch: pytest.MonkeyPatch) -> None:
 def strikes_at_once(patch: pytest.MonkeyPatch) -> None:
     """Each partition of a process tries an input of its own."""
     patch.setattr(ProcessCaution, "take", lambda self, partition: True)
+
+
+def border_skipped(patch: pytest.MonkeyPatch) -> None:
+    """What workflow code hands over goes on as it is."""
+    patch.setattr(border, "checked", lambda action: action)
+
+
+def defects_not_contained(patch: pytest.MonkeyPatch) -> None:
+    """Whatever comes up while an input is decided goes on to the partition."""
+
+    def mutant(self: Any, workflow_id: str, batch: Any, now_ms: int, error: Exception) -> Any:
+        raise error
+
+    patch.setattr(PartitionOwner, "_contain", mutant)

@@ -218,6 +218,8 @@ KILLERS: dict[str, Killer] = {
     "strike_not_awaited": One(
         _OWNER + "test_cautious.py::test_an_input_is_let_through_once_its_announcement_is_confirmed_and_the_next_one_after_that"
     ),
+    "border_skipped": One("unit/sdk/replay/test_border.py::test_what_cannot_be_recorded_fails_its_activation_with_an_error_that_names_it"),
+    "defects_not_contained": One(_OWNER + "test_containment.py::test_a_defect_over_an_activation_blocks_its_run_and_heals"),
     "strikes_at_once": One(_OWNER + "test_cautious.py::test_a_process_tries_one_input_at_a_time_over_all_its_partitions"),
 }
 """What kills each mutant. Seeds and numbers of calls mean something else after a change of the simulation: then the search finds others,

@@ -84,8 +84,9 @@ OF_THE_MODEL = (
 )
 """Further ones, which only the executable model of the protocol names."""
 
-OF_OURS = ("link_ignored",)
-"""Of rules that this build has beside those of the design: what a process and its clone have sent ahead (`perdure_schemas.live`)."""
+OF_OURS = ("link_ignored", "border_skipped", "defects_not_contained")
+"""Of rules that this build has beside those of the design: what a process and its clone have sent ahead (`perdure_schemas.live`), what
+workflow code may hand over (`_replay/border.py`), and what an unexpected exception may end (`partition/containment.py`)."""
 
 
 def numbers_of(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kit.hostile import ERRORS, Odd
 from kit.scripted_owner import ScriptedOwner
 from perdure._task_token import TaskToken
 from perdure.client import AsyncActivityCancelledError, Client, RPCError, RPCStatusCode
@@ -31,6 +32,21 @@ async def test_each_outcome_is_reported_for_the_attempt_that_the_token_names(cli
     assert (failed.activity, failed.last_heartbeat_details) == (reference, convert([7]))
     assert "no" in failed.failure.message
     assert owner.received(CancelActivity) == [CancelActivity(reference, convert(["bye"]), "tester")]
+
+
+async def test_an_error_is_never_lost_to_what_it_says_and_what_is_no_error_is_refused(client: Client, owner: ScriptedOwner) -> None:
+    owner.script = lambda _: (Accepted("run-1"),)
+    handle = client.get_async_activity_handle(task_token=TOKEN.to_bytes())
+    for made in ERRORS.values():
+        await handle.fail(made())  # type: ignore[arg-type]  # some are no Exceptions
+    reported = owner.received(FailActivity)
+    assert len(reported) == len(ERRORS)
+    assert all(failed.failure.message for failed in reported)
+    for wrong in (ValueError, "no", None):
+        with pytest.raises(TypeError, match="must be an exception"):
+            await handle.fail(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await handle.complete(Odd())
 
 
 async def test_ids_name_the_current_attempt(client: Client, owner: ScriptedOwner) -> None:
