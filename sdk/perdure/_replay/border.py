@@ -63,17 +63,19 @@ def checked(action: ActionT) -> ActionT:
 def name(call: str, argument: str, value: Any) -> str:
     """A name that the code itself keeps. Raises TypeError or ValueError."""
     try:
-        return conformed(value, str)
+        plain: str = conformed(value, str)
     except Misfit as misfit:
         raise _refusal(call, argument, misfit) from None
+    return plain
 
 
 def payloads(what: str, given: Any) -> Payloads:
     """What a converter has made. Raises TypeError for what are no payloads."""
     try:
-        return conformed(given, Payloads)  # type: ignore[no-any-return]
+        plain: Payloads = conformed(given, Payloads)
     except Misfit as misfit:
         raise TypeError(f"{what}: the payload converter made what is no payload: {misfit}") from None
+    return plain
 
 
 def duration_ms(argument: str, duration: timedelta | None) -> int:
