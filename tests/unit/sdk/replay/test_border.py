@@ -112,12 +112,12 @@ def test_what_a_converter_makes_must_be_payloads(given: Any) -> None:
     code = Code(flows.HandsOver, value("half a character as a value"))
     code.host = CodeHost([flows.HandsOver, flows.Answers], data_converter=DataConverter(converter))
     code.instance = code.host.open(code.start, ())
-    with pytest.raises(ActivationError, match="result of workflow .*must be"):
+    with pytest.raises(ActivationError, match=r"result of workflow .*must be"):
         code.begin()
     asked = Code(flows.Answers)
     asked.instance = code.host.open(asked.start, ())
     asked.begin()
-    with pytest.raises(QueryError, match="answer of query 'ask'.*must be"):
+    with pytest.raises(QueryError, match=r"answer of query 'ask'.*must be"):
         asked.instance.query("ask", value("half a character"), {})
 
 
