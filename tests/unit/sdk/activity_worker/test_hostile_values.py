@@ -128,8 +128,11 @@ async def test_half_a_character_in_values_and_names_is_no_trouble(bench: Bench) 
         assert values(outcome.result) == [HALF]
 
 
-async def test_a_defect_over_one_attempt_is_its_failure_and_no_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_over_one_attempt_is_its_failure_and_no_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The last line of defence, for what nobody has thought of."""
+    caplog.set_level(logging.CRITICAL + 1, "perdure.worker")  # pytest-xdist cannot pass half a character on
     sound = Attempt._report
 
     async def unsound(self: Attempt, outcome: Any) -> None:
