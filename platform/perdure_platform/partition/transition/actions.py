@@ -153,7 +153,7 @@ def _continue_as_new(draft: Draft, action: actions.ContinueAsNewWorkflow) -> Non
     old = draft.run.state
     started = old.started
     if action.workflow_type:
-        check_id("workflow type", action.workflow_type)
+        check_id("next run's workflow type", action.workflow_type)
     if action.task_queue:
         check_task_queue(action.task_queue)
     check_payloads("input of the next run", action.input)
