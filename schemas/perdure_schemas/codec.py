@@ -1,10 +1,11 @@
 """Records <-> bytes: Avro single-object encoding, the schema derived from the dataclasses (design.md 10).
 
 A value is `C3 01`, the CRC-64-AVRO fingerprint of its schema (little endian), and the Avro body. Every schema that was ever released
-lies under `avro/<topic>/v<N>.avsc`; a reader looks the fingerprint up there and resolves old to new. The newest file of a topic must be
-what its dataclasses say; a test sees to it. Types map like this: int is long, float is double, tuples are arrays, dicts are maps,
-dataclasses are records named like their class, enums are their numbers or strings, and a Failure is the array of itself and its causes
-(so that no depth on the wire is depth on a stack). Nothing from the wire is imported or evaluated: names are looked up in fixed tables.
+lies under `avro/<topic>/v<N>.avsc`; a reader looks the fingerprint up there, and what an old one lacks has its default. The newest
+file of a topic must be what its dataclasses say; a test sees to it. Types map like this: int is long, float is double, tuples are
+arrays, dicts are maps, dataclasses are records named like their class, enums are their numbers or strings, and a Failure is the array
+of itself and its causes (so that no depth on the wire is depth on a stack). Nothing from the wire is imported or evaluated: names are
+looked up in fixed tables.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import io
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum, StrEnum
 from importlib.resources import files
 from operator import attrgetter
@@ -28,7 +29,7 @@ from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.errors import CodecError
 from perdure_schemas.failure import Failure
 from perdure_schemas.history import HistoryRecord
-from perdure_schemas.replies import Reply
+from perdure_schemas.replies import Reply, ReplyBody, WorkflowBlocked, WorkflowDescribed, WorkflowsListed
 from perdure_schemas.tasks import ActivityTask
 
 T = TypeVar("T")
@@ -193,7 +194,8 @@ def _read_record(kind: type, converting: dict[str, _Convert]) -> _Convert:
 
     def read(plain: dict[str, Any]) -> Any:
         for name, convert in pairs:
-            plain[name] = convert(plain[name])
+            if name in plain:  # an older version may lack it, and the dataclass has its default
+                plain[name] = convert(plain[name])
         return kind(**plain)
 
     return read
@@ -248,9 +250,12 @@ def _read_failure(read_info: _Convert) -> _Convert:
 
 
 class RecordCodec(Generic[T]):
-    """Encodes values of one dataclass, or of a union of them. `released` are schemas that bytes may have been written with before."""
+    """Encodes values of one dataclass, or of a union of them. `released` are the schemas, by version, that bytes may be written with.
 
-    def __init__(self, kind: Any, released: tuple[Any, ...] = ()) -> None:
+    A later version only adds fields with defaults and members of unions, so bytes of an earlier one need no resolution to be read.
+    """
+
+    def __init__(self, kind: Any, released: Mapping[int, Any] | None = None) -> None:
         shape = _Shapes().of(kind)
         assert shape.to_avro is not None
         assert shape.from_avro is not None
@@ -259,14 +264,19 @@ class RecordCodec(Generic[T]):
         self._parsed = _parsed(shape.schema)
         self._fingerprint = _fingerprint(shape.schema)
         self._header = MAGIC + self._fingerprint
-        self._writers = {_fingerprint(schema): _parsed(schema) for schema in released}
+        self._versions = {number: (MAGIC + _fingerprint(schema), _parsed(schema)) for number, schema in (released or {}).items()}
+        self._writers = {header[2:]: parsed for header, parsed in self._versions.values()}
 
-    def encode(self, value: T) -> bytes:
-        """`value` as bytes. Raises CodecError for a value that its own type does not allow."""
+    def encode(self, value: T, version: int | None = None) -> bytes:
+        """`value` as bytes, of the newest version or of an earlier one, which leaves out what that does not know.
+
+        Raises CodecError for a value that its own type, or that version, does not allow.
+        """
+        header, schema = (self._header, self._parsed) if version is None else self._versions[version]
         out = io.BytesIO()
-        out.write(self._header)
+        out.write(header)
         try:
-            fastavro.schemaless_writer(out, self._parsed, {_ONLY: self._to_avro(value)})
+            fastavro.schemaless_writer(out, schema, {_ONLY: self._to_avro(value)})
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, AssertionError) as error:
             raise CodecError(f"{type(value).__name__} cannot be encoded: {error!r}") from error
         return out.getvalue()
@@ -297,7 +307,7 @@ class RecordCodec(Generic[T]):
         writer = self._writers.get(written_with)
         if writer is None:
             raise UnknownSchema(f"written with schema {written_with.hex()}, which this build does not have; a newer build may")
-        return fastavro.schemaless_reader(source, writer, self._parsed, return_record_name=True)
+        return fastavro.schemaless_reader(source, writer, None, return_record_name=True)
 
 
 def _parsed(schema: Any) -> Any:
@@ -320,7 +330,7 @@ def released_schemas(topic: str) -> dict[int, Any]:
 
 
 def _codec(kind: Any, topic: str) -> RecordCodec[Any]:
-    return RecordCodec(kind, tuple(released_schemas(topic).values()))
+    return RecordCodec(kind, released_schemas(topic))
 
 
 TOPIC_CODECS: dict[str, RecordCodec[Any]] = {
@@ -333,9 +343,35 @@ TOPIC_CODECS: dict[str, RecordCodec[Any]] = {
 
 encode_command: Callable[[Command], bytes] = TOPIC_CODECS["commands"].encode
 decode_command: Callable[[bytes], Command] = TOPIC_CODECS["commands"].decode
-encode_history: Callable[[HistoryRecord], bytes] = TOPIC_CODECS["history"].encode
+HISTORY_VERSION = 3
+"""The version that histories are written in. What version 4 adds is in replies that are never recorded, and owners of the release
+before this one read 3."""
+
+
+def encode_history(record: HistoryRecord) -> bytes:
+    """A record of a history as bytes, in HISTORY_VERSION."""
+    return TOPIC_CODECS["history"].encode(record, HISTORY_VERSION)
+
+
 decode_history: Callable[[bytes], HistoryRecord] = TOPIC_CODECS["history"].decode
-encode_reply: Callable[[Reply], bytes] = TOPIC_CODECS["replies"].encode
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """A reply as bytes. One that says nothing that is new in version 2 is written as version 1, for older clients and workers."""
+    return TOPIC_CODECS["replies"].encode(reply, None if _says_something_new(reply.body) else 1)
+
+
+def _says_something_new(body: ReplyBody) -> bool:
+    match body:
+        case WorkflowsListed():
+            return any(run.blocked for run in body.runs)
+        case WorkflowDescribed():
+            has_queues = any(activity.task_queue for activity in body.pending_activities)
+            return body.summary.blocked or body.next_timer_time_ms != 0 or has_queues
+        case _:
+            return isinstance(body, WorkflowBlocked)
+
+
 decode_reply: Callable[[bytes], Reply] = TOPIC_CODECS["replies"].decode
 encode_task: Callable[[ActivityTask], bytes] = TOPIC_CODECS["tasks"].encode
 decode_task: Callable[[bytes], ActivityTask] = TOPIC_CODECS["tasks"].decode

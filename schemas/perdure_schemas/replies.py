@@ -73,7 +73,10 @@ class QueryAnswered:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One row of `list_workflows`; times are milliseconds since 1970, 0 where not yet."""
+    """One row of `list_workflows`; times are milliseconds since 1970, 0 where not yet.
+
+    `blocked`: the run is open, and its code does not go on: its last activation failed, or it is parked.
+    """
 
     workflow_id: str
     run_id: str
@@ -87,11 +90,15 @@ class RunSummary:
     history_length: int = 0
     memo: dict[str, Payload] = field(default_factory=dict)
     search_attributes: dict[str, Payload] = field(default_factory=dict)
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PendingActivity:
-    """An activity that has not closed. `state` is scheduled, started, backing_off or cancel_requested."""
+    """An activity that has not closed. `state` is scheduled, started, backing_off or cancel_requested.
+
+    `task_queue` is empty where it is the task queue of the run.
+    """
 
     activity_id: str
     activity_type: str
@@ -105,11 +112,15 @@ class PendingActivity:
     heartbeat_details: tuple[Payload, ...] = ()
     last_failure: Failure | None = None
     worker_identity: str = ""
+    task_queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowDescribed:
-    """A run in full. `activation_failure` is the error that blocks its code now, if any."""
+    """A run in full. `activation_failure` is the error that blocks its code now, if any.
+
+    `next_timer_time_ms` is when the first of its timers fires, 0 where there is none.
+    """
 
     summary: RunSummary
     pending_activities: tuple[PendingActivity, ...] = ()
@@ -118,6 +129,20 @@ class WorkflowDescribed:
     activation_attempt: int = 0
     activation_retry_time_ms: int = 0
     cancel_requested: bool = False
+    next_timer_time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowBlocked:
+    """To a client that awaits a run: the run's code is blocked by `failure`. It is no answer: the run stays open, the wait goes on.
+
+    `attempt` is how often the activation has failed; it is tried again at `retry_time_ms`, 0 where an operator must resume the run.
+    """
+
+    run_id: str
+    failure: Failure
+    attempt: int = 0
+    retry_time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +232,7 @@ ReplyBody = (
     | PartitionDescribed
     | ActivityStartAcknowledged
     | ActivityAttention
+    | WorkflowBlocked
 )
 
 Outcome = WorkflowStarted | Accepted | Refused

@@ -93,6 +93,18 @@ RECORDS: dict[str, dict[str, Any]] = {
     "replies": {
         "closed": replies.Reply("request-1", replies.WorkflowClosed("run-1", WorkflowStatus.FAILED, PAYLOADS, FAILURE)),
         "history": replies.Reply("request-1", replies.HistoryPage("run-1", (replies.HistoryEvent(1, 5, STARTED),), 2)),
+        "blocked": replies.Reply("request-1", replies.WorkflowBlocked("run-1", FAILURE, 3, 1_700_000_000_000)),
+        "described": replies.Reply(
+            "request-1",
+            replies.WorkflowDescribed(
+                replies.RunSummary(
+                    "a", "run-1", "run-1", "Transfer", "queue", WorkflowStatus.RUNNING, 5, memo={"m": PAYLOADS[0]}, blocked=True
+                ),
+                (replies.PendingActivity("1", "withdraw", 5, "backing_off", 2, 4, last_failure=FAILURE, task_queue="other"),),
+                pending_timers=1,
+                next_timer_time_ms=1_700_000_000_000,
+            ),
+        ),
     },
     "tasks": {"task": ActivityTask("a", "run-1", "Transfer", 5, 2, "1", "withdraw", "queue", 1, 2, PAYLOADS, announce_first=True)},
     "dead_letters": {"letter": DeadLetter("ns.commands", 1, 2, "undecodable", "why", b"k", b"\x00v", 3)},

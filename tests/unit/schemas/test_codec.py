@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,10 +6,19 @@ import pytest
 
 from kit.records import RECORDS
 from kit.schemas import newest
-from perdure_schemas.codec import FAILURE_CAUSES_MAX, MAGIC, TOPIC_CODECS, UnknownSchema
+from perdure_schemas.codec import (
+    FAILURE_CAUSES_MAX,
+    MAGIC,
+    TOPIC_CODECS,
+    UnknownSchema,
+    encode_history,
+    encode_reply,
+    released_schemas,
+)
 from perdure_schemas.commands import ActivityReference, Command, FailActivity, TerminateWorkflow
 from perdure_schemas.errors import CodecError
 from perdure_schemas.failure import Failure
+from perdure_schemas.replies import Reply, WorkflowsListed
 
 GOLDEN = Path(__file__).parents[3] / "schemas" / "golden"
 CASES = [(topic, name) for topic, records in RECORDS.items() for name in records]
@@ -37,6 +47,42 @@ def test_golden_bytes_of_every_released_version_are_read_and_those_of_the_newest
 @pytest.mark.parametrize("topic", TOPIC_CODECS)
 def test_the_newest_schema_is_what_the_dataclasses_say(topic: str) -> None:
     assert newest(topic)[1] == TOPIC_CODECS[topic].schema, "run: PYTHONPATH=tests python -m kit.schemas"
+
+
+def version_of(topic: str, data: bytes) -> int:
+    """The version that a record of a topic is written in."""
+    written = {
+        TOPIC_CODECS[topic].encode(RECORDS[topic][name], number)[:10]: number
+        for number in released_schemas(topic)
+        for name in ["closed", "claim"]
+        if name in RECORDS[topic]
+    }
+    return written[data[:10]]
+
+
+@pytest.mark.parametrize("name", RECORDS["replies"])
+def test_a_reply_that_says_nothing_new_is_written_for_clients_of_the_release_before(name: str) -> None:
+    reply = RECORDS["replies"][name]
+    data = encode_reply(reply)
+    assert version_of("replies", data) == (2 if name in ("blocked", "described") else 1)
+    assert TOPIC_CODECS["replies"].decode(data) == reply, "what the older version leaves out is not nothing"
+
+
+def test_a_list_is_written_for_older_clients_unless_one_of_its_runs_is_blocked() -> None:
+    run = RECORDS["replies"]["described"].body.summary
+    for blocked, version in ((False, 1), (True, 2)):
+        listed = Reply("request-1", WorkflowsListed((replace(run, blocked=False), replace(run, blocked=blocked))))
+        assert version_of("replies", encode_reply(listed)) == version
+        assert TOPIC_CODECS["replies"].decode(encode_reply(listed)) == listed
+
+
+@pytest.mark.parametrize("name", RECORDS["history"])
+def test_a_history_is_written_for_owners_of_the_release_before(name: str) -> None:
+    record = RECORDS["history"][name]
+    data = encode_history(record)
+    assert version_of("history", data) == 3
+    assert data == (GOLDEN / "v3" / f"history-{name}.bin").read_bytes()
+    assert TOPIC_CODECS["history"].decode(data) == record
 
 
 @pytest.mark.parametrize(("topic", "name"), CASES)
