@@ -341,6 +341,7 @@ def _apply_note(run: Run, note: Decoded, time_ms: int) -> None:
             return
         case "RunResumed":
             run.parked, run.pending = False, run.pending - len(note["skipped_event_ids"])
+            run.blocked = run.blocked and run.pending > 0
             return
         case _:
             pass

@@ -34,7 +34,15 @@ from perdure_schemas import codec, notes
 from perdure_schemas.commands import CancelWorkflow, SignalWorkflow, StartWorkflow, TerminateWorkflow
 from perdure_schemas.history import CommitRecord
 from perdure_schemas.payload import Payloads
-from perdure_schemas.replies import Accepted, ActivityAttention, ActivityStartAcknowledged, Refused, ReplyBody, WorkflowClosed
+from perdure_schemas.replies import (
+    Accepted,
+    ActivityAttention,
+    ActivityStartAcknowledged,
+    Refused,
+    ReplyBody,
+    WorkflowBlocked,
+    WorkflowClosed,
+)
 
 IDLE_STEP_MAX_MS = 500
 _ACTS = (StartWorkflow, SignalWorkflow, CancelWorkflow, TerminateWorkflow)
@@ -273,7 +281,7 @@ class RealWorld(World):
             self.promises.seen["start acknowledged" if body.granted else "grant refused"] += 1
         elif isinstance(body, ActivityAttention):
             self.promises.seen["attempt not wanted" if body.not_found else "cancellation sent"] += 1
-        return not isinstance(body, WorkflowClosed | ActivityStartAcknowledged | ActivityAttention)
+        return not isinstance(body, WorkflowClosed | WorkflowBlocked | ActivityStartAcknowledged | ActivityAttention)
 
     def _note(self, history: CommitRecord) -> None:
         for transition in history.transitions:

@@ -228,7 +228,7 @@ def write_run(before: RunState | None, after: RunState, batch: Batch, *, is_curr
     workflow_id, run_id = after.workflow_id, after.run_id
     if before is None and is_current:
         batch[keys.current_run(workflow_id)] = run_id.encode()
-    if before is None or before.status is not after.status:
+    if before is None or (before.status, before.is_blocked) != (after.status, after.is_blocked):
         batch[keys.visibility(after.start_time_ms, workflow_id, run_id)] = tables.encode_summary(summary(after))
         batch[keys.open_run(workflow_id, run_id)] = b"" if after.is_open else None
     old_due, new_due = (before.next_due_ms() if before is not None else 0), after.next_due_ms()
@@ -258,4 +258,5 @@ def summary(run: RunState) -> RunSummary:
         history_length=run.next_event_id - 1,
         memo=started.memo,
         search_attributes=started.search_attributes,
+        blocked=run.is_blocked,
     )

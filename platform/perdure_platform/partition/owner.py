@@ -29,7 +29,7 @@ from perdure_platform.partition.containment import DEFECT, ENDS_A_CLAIM, as_fail
 from perdure_platform.partition.decode import dead_letter as set_aside
 from perdure_platform.partition.decode import decode, is_origin_new
 from perdure_platform.partition.lanes import Lanes
-from perdure_platform.partition.query import Reader
+from perdure_platform.partition.query import Reader, blocked_reply, is_newly_blocked
 from perdure_platform.partition.rebuild import HistoryGap, Topics
 from perdure_platform.partition.release import Releaser
 from perdure_platform.partition.runs import Runs
@@ -331,7 +331,8 @@ class PartitionOwner:
         decided = batch[: len(batch) - len(decision.left)]
         self._resting.extend((self._appender.sequence, item) for item in decided if isinstance(item, TaskUndeliverable))
         self._let_rest()
-        for answer in (*decision.answers, *(Answer(reply.address, reply.request_id, reply.body) for reply in late)):
+        later = [Answer(reply.address, reply.request_id, reply.body) for reply in late]
+        for answer in (*decision.answers, *self._blocked_answers(decision), *later):
             self._barrier.ask(lambda answer=answer: self._releaser.answer(answer), self._appender.sequence)  # type: ignore[misc]
         for run_id, waiter in decision.waiters:
             self.wait_for_close(workflow_id, run_id, waiter)
@@ -489,6 +490,17 @@ class PartitionOwner:
         waiting = [item for item in self._waiters.pop(workflow_id, []) if item[0] != run_id]
         if waiting:
             self._waiters[workflow_id] = waiting
+
+    def _blocked_answers(self, decision: Decision) -> list[Answer]:
+        """Clients that await a run hear what blocks its code as soon as it does; who asks later is told by `query.Reader`."""
+        answers: list[Answer] = []
+        for run in decision.runs:
+            if is_newly_blocked(run.before, run.state):
+                body, starter = blocked_reply(run.state), run.state.started.waiter
+                waiting = [waiter for run_id, waiter in self._waiters.get(decision.workflow_id, ()) if run_id == run.state.run_id]
+                waiting.extend([starter] if starter is not None else [])
+                answers.extend(Answer(waiter.address, waiter.request_id, body) for waiter in waiting)
+        return answers
 
     # -- what reads need (query.Partition)
 

@@ -226,6 +226,8 @@ class Reader:
         elif run.is_open:
             waiter = ResultWaiter(address, command.request.request_id)
             self._partition.wait_for_close(command.workflow_id, run.run_id, waiter)
+            if run.is_blocked:
+                self._send(address, command, blocked_reply(run))
         elif self._runs.entry(command.workflow_id).in_flight:
             self._partition.ask_again(command)
         else:
@@ -251,6 +253,7 @@ class Reader:
             failing.attempt if failing is not None else 0,
             failing.retry_at_ms if failing is not None and parked is None else 0,
             run.cancel_requested,
+            min((timer.due_ms for timer in run.timers.values()), default=0),
         )
 
     def _history(self, workflow_id: str, body: commands.FetchHistory) -> ReplyBody:
@@ -298,6 +301,26 @@ class Reader:
         return replies.WorkflowsListed(tuple(found))
 
 
+def blocked_reply(run: RunState) -> replies.WorkflowBlocked:
+    """What clients that await a blocked run are told."""
+    failing, parked = run.activation_failure, parked_failure(run)
+    failure = parked or (failing.failure if failing is not None else None)
+    assert failure is not None, f"workflow {run.workflow_id!r} is not blocked"
+    return replies.WorkflowBlocked(
+        run.run_id,
+        failure,
+        failing.attempt if failing is not None else 0,
+        failing.retry_at_ms if failing is not None and parked is None else 0,
+    )
+
+
+def is_newly_blocked(before: RunState | None, after: RunState) -> bool:
+    """Whether a run's code is blocked by something else than before; one more attempt that fails alike is nothing new."""
+    if not after.is_blocked:
+        return False
+    return before is None or not before.is_blocked or blocked_reply(before).failure != blocked_reply(after).failure
+
+
 def _size_bytes(row: replies.RunSummary) -> int:
     """Roughly how large a row is on the wire."""
     named = (*row.memo.items(), *row.search_attributes.items())
@@ -329,11 +352,11 @@ def _pending_activities(run: RunState) -> tuple[replies.PendingActivity, ...]:
         size_bytes += sum(payload.size_bytes for payload in activity.heartbeat_details) + failure_bytes(activity.last_failure)
         if pending and size_bytes > PAGE_BYTES:
             activity = replace(activity, heartbeat_details=(), last_failure=None)
-        pending.append(_pending_activity(activity))
+        pending.append(_pending_activity(run, activity))
     return tuple(pending)
 
 
-def _pending_activity(activity: ActivityState) -> replies.PendingActivity:
+def _pending_activity(run: RunState, activity: ActivityState) -> replies.PendingActivity:
     start = activity.start
     if activity.cancel_requested:
         state = "cancel_requested"
@@ -354,4 +377,5 @@ def _pending_activity(activity: ActivityState) -> replies.PendingActivity:
         activity.heartbeat_details,
         activity.last_failure,
         start.identity if start is not None else "",
+        activity.event.task_queue if activity.event.task_queue != run.started.task_queue else "",
     )

@@ -17,7 +17,7 @@ from perdure_schemas.errors import CodecError
 from perdure_schemas.history import Carried, CarriedTransition, CommitRecord, HistoryRecord, SettledRequest, Transition
 from perdure_schemas.replies import RunSummary
 
-LAYOUT = 9
+LAYOUT = 10
 """Raised whenever a row's meaning changes: a store of another layout is set aside and rebuilt."""
 
 T = TypeVar("T")

@@ -2,10 +2,11 @@
 
     WorkflowType = 'MoneyTransfer' AND (ExecutionStatus = 'Running' OR CloseTime > '2026-01-01T00:00:00Z')
 
-Fields: WorkflowId, RunId, WorkflowType, TaskQueue (text); ExecutionStatus (a name or its number); StartTime, CloseTime, ExecutionTime (an
-ISO time or milliseconds since 1970); HistoryLength (a number). Operators: = != < <= > >=, IN (…), BETWEEN … AND …, STARTS_WITH (texts);
-AND, OR, NOT and parentheses. A quote within a text is written twice. A time that a run does not have yet compares with nothing: an open
-run is neither before nor after a CloseTime.
+Fields: WorkflowId, RunId, WorkflowType, TaskQueue (text); ExecutionStatus (a name such as TimedOut or timed_out, or its number);
+StartTime, CloseTime, ExecutionTime (an ISO time or milliseconds since 1970); HistoryLength (a number); Blocked (true or false): whether
+the code of an open run does not go on, because its last activation failed or the run is parked. Operators: = != < <= > >=, IN (…),
+BETWEEN … AND …, STARTS_WITH (texts); AND, OR, NOT and parentheses. A quote within a text is written twice. A time that a run does not
+have yet compares with nothing: an open run is neither before nor after a CloseTime.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ _FIELDS: dict[str, tuple[str, Callable[[RunSummary], Value | None]]] = {
     "CloseTime": ("time", lambda run: run.close_time_ms or None),
     "ExecutionTime": ("time", lambda run: run.execution_time_ms or None),
     "HistoryLength": ("number", lambda run: run.history_length),
+    "Blocked": ("truth", lambda run: int(run.blocked)),
 }
 
 _STATUSES = {"".join(part.capitalize() for part in status.name.split("_")): status for status in WorkflowStatus}
@@ -222,6 +224,8 @@ class _Parser:
 
     def _value(self, name: str) -> Value:
         kind = _FIELDS[name][0]
+        if kind == "truth":
+            return self._truth()
         number = self._take("number")
         if number is not None:
             if kind == "text":
@@ -246,12 +250,19 @@ class _Parser:
         return text
 
     def _status(self, text: str) -> int:
-        status = _STATUSES.get(text)
+        status = _STATUSES.get(text) or _STATUSES.get("".join(part.capitalize() for part in re.split(r"[_ ]", text)))
         if status is None:
             self._at -= 1
             self.fail("one of " + ", ".join(repr(name) for name in _STATUSES))
         assert status is not None
         return int(status)
+
+    def _truth(self) -> int:
+        text = self._take("text") or self._take("word") or ""
+        if (word := text.strip("'\"").lower()) not in ("true", "false"):
+            self._at -= bool(text)
+            self.fail("true or false")
+        return int(word == "true")
 
     def _time(self, text: str) -> int:
         try:

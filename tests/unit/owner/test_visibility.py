@@ -27,10 +27,22 @@ RUN = RunSummary("order-7", "run-1", "run-1", "Order", "shop", WorkflowStatus.RU
         ("StartTime > '2026-01-01T00:00:00+00:00'", False),
         ("CloseTime > 0", False),
         ("WorkflowId = 'a' OR WorkflowId = 'order-7' AND TaskQueue = 'other'", False),
+        ("ExecutionStatus = 'running'", True),
+        ("ExecutionStatus IN ('timed_out', 'Timed Out')", False),
+        ("Blocked = false", True),
+        ("Blocked = true", False),
+        ("Blocked != 'True' AND WorkflowType = 'Order'", True),
+        ("NOT Blocked IN (true)", True),
     ],
 )
 def test_a_filter_says_which_runs_are_in_the_list(query: str, matches: bool) -> None:
     assert parse_filter(query).matches(RUN) is matches
+
+
+def test_blocked_runs_can_be_asked_for() -> None:
+    blocked = replace(RUN, blocked=True)
+    assert parse_filter("Blocked = true AND ExecutionStatus = 'Running'").matches(blocked)
+    assert not parse_filter("Blocked = false").matches(blocked)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +53,8 @@ def test_a_filter_says_which_runs_are_in_the_list(query: str, matches: bool) -> 
         ("WorkflowType = 5", 16, "a text in quotes"),
         ("ExecutionStatus = 'Sleeping'", 19, "'Running'"),
         ("StartTime > 'yesterday'", 13, "a time like"),
+        ("Blocked = 'perhaps'", 11, "true or false"),
+        ("Blocked = 1", 11, "true or false"),
         ("WorkflowId = 'a' WorkflowId = 'b'", 18, "AND, OR or the end"),
         ("(WorkflowId = 'a'", 18, "')'"),
         ("WorkflowId = 'a' ;", 17, "is not understood"),

@@ -86,6 +86,8 @@ def fold_note(state: RunState, note: Note, time_ms: int) -> None:
     if isinstance(note, notes.RunResumed):
         state.parked = None
         state.pending = tuple((event_id, event) for event_id, event in state.pending if event_id not in note.skipped_event_ids)
+        if not state.pending:  # what the code has failed at will never be shown to it again
+            state.activation_failure = None
         return
     if (activity := state.activities.get(note.scheduled_event_id)) is not None:
         state.activities[note.scheduled_event_id] = _after_note(activity, note, time_ms)

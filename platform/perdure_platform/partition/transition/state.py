@@ -158,6 +158,11 @@ class RunState:
         return self.status is WorkflowStatus.RUNNING
 
     @property
+    def is_blocked(self) -> bool:
+        """Whether the run's code does not go on: its last activation failed, or it is parked. A closed run is not blocked."""
+        return self.activation_failure is not None or self.parked is not None
+
+    @property
     def new_run_id(self) -> str:
         """The run that follows this closed one, or nothing."""
         return str(getattr(self.close_event, "new_run_id", ""))
