@@ -127,7 +127,7 @@ def test_a_workflow_of_an_unknown_type_waits_for_its_code_and_says_so(dev: Shell
     assert code == ExitCode.UNAVAILABLE
     assert "perdure workflow describe unknown-type" in said
     described = dev.done("workflow", "describe", "unknown-type")
-    assert "'Greting' (workflow 'unknown-type') is not registered with this owner, which knows: Asked, Basket, Greeting" in described
+    assert "'Greting' (workflow 'unknown-type') is not registered with this owner, which knows: Greeting, Asked, Basket" in described
     assert "running" in described
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 
 from perdure._replay import refuse
@@ -17,6 +18,9 @@ from perdure_schemas.failure import ApplicationFailureInfo, Failure
 
 DEADLOCK_TIMEOUT_MS = 2_000
 """How long one activation may keep its thread."""
+
+NAMES_SHOWN_MAX = 20
+"""Names of workflow types that the error about an unknown one lists."""
 
 
 class CodeHost:
@@ -52,7 +56,7 @@ class CodeHost:
         """An instance that has not been activated. Raises ActivationError if there is no such workflow type here."""
         definition = self._definitions.get(start.started.workflow_type) or self._definitions.get(None)
         if definition is None:
-            known = ", ".join(self.names) or "none"
+            known = _known(start.started.workflow_type, self.names)
             raise ActivationError(
                 Failure(
                     f"workflow type {start.started.workflow_type!r} (workflow {start.workflow_id!r}) is not registered with this owner, "
@@ -62,3 +66,11 @@ class CodeHost:
                 )
             )
         return CodeInstance(definition, start, flags, self._data_converter, self._failure_types, self._watchdog)
+
+
+def _known(wanted: str, names: list[str]) -> str:
+    """The names that are known, those like the wanted one first, and not all of very many."""
+    like = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], n=len(names) or 1)
+    ordered = sorted(names, key=lambda name: (like.index(name.lower()) if name.lower() in like else len(like), name))
+    more = f" and {len(ordered) - NAMES_SHOWN_MAX} more" if len(ordered) > NAMES_SHOWN_MAX else ""
+    return (", ".join(ordered[:NAMES_SHOWN_MAX]) or "none") + more

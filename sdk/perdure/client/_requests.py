@@ -20,11 +20,12 @@ from perdure._log.port import Headers
 from perdure._replies import Replies
 from perdure._telemetry.context import inject
 from perdure._telemetry.spans import client_call
+from perdure.client._blocked import BlockedLog
 from perdure.client._errors import log_error, refusal_error
 from perdure.service import OutcomeUnknownError, RPCTimeoutOrCancelledError
 from perdure_schemas.commands import AwaitWorkflow, Command, CommandBody, Request
 from perdure_schemas.limits import REQUEST_LIFE_MAX_MS, check_id
-from perdure_schemas.replies import RefusalCode, Refused, ReplyBody, WorkflowClosed
+from perdure_schemas.replies import RefusalCode, Refused, ReplyBody, WorkflowBlocked, WorkflowClosed
 
 DEFAULT_TIMEOUT = timedelta(seconds=30)
 """Deadline of every call but the wait for a result."""
@@ -68,6 +69,7 @@ class _Exchange:
     timeout: timedelta | None
     pace: Pace
     acts: bool
+    on_blocked: Callable[[WorkflowBlocked], None] = lambda _: None
 
 
 class Requests:
@@ -157,15 +159,17 @@ class Requests:
     ) -> WorkflowClosed:
         """Wait until a run is closed, or with `follow_runs` the last run that follows it; without `timeout`, for ever.
 
+        What blocks the code of a run that is awaited is logged, each failure once.
         `replies` are those of a start that asked for the result too: its owner knows that somebody waits, so the first question can
         wait too.
         """
         until = None if timeout is None else asyncio.get_running_loop().time() + timeout.total_seconds()
+        on_blocked = BlockedLog(self.channel.namespace, workflow_id)
         while True:
             request_id = self.channel.new_request_id()
             question = self._question(workflow_id, AwaitWorkflow(run_id), request_id)
             partition = self.channel.partition_of(workflow_id)
-            exchange = _Exchange(what, partition, question, inject(), until, timeout, self._result_pace, acts=False)
+            exchange = _Exchange(what, partition, question, inject(), until, timeout, self._result_pace, False, on_blocked)
             if replies is not None:
                 replies.also(request_id)
                 closed = await self._run(exchange, (WorkflowClosed,), replies, wait_first=True)
@@ -225,6 +229,8 @@ class Requests:
                         raise self._no_answer(exchange, replies, copies, trouble)
                 case Refused():
                     raise refusal_error(item)
+                case WorkflowBlocked():
+                    exchange.on_blocked(item)
                 case _ if isinstance(item, wanted):
                     return item
                 case _:
@@ -265,8 +271,8 @@ class Requests:
         if (trouble := trouble or self.channel.trouble) is not None:
             return str(trouble)
         return (
-            f"the log has the command, but no owner of partition {exchange.partition} of namespace {self.channel.namespace!r} answered; "
-            "is one running? (`perdure partition list`)"
+            f"no owner answers for partition {exchange.partition} of namespace {self.channel.namespace!r}, although the log has the "
+            "command; is one running? (`perdure partition list`)"
         )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from kit.replies import always
+from kit.replies import always, in_turn
 from kit.scripted_owner import ScriptedOwner
 from perdure.client import (
     Client,
@@ -34,7 +34,7 @@ from perdure_schemas.commands import (
 )
 from perdure_schemas.errors import LimitExceeded
 from perdure_schemas.events import TimerStarted
-from perdure_schemas.failure import Failure
+from perdure_schemas.failure import ApplicationFailureInfo, Failure
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.replies import (
     Accepted,
@@ -46,6 +46,7 @@ from perdure_schemas.replies import (
     Refused,
     ReplyBody,
     RunSummary,
+    WorkflowBlocked,
     WorkflowClosed,
     WorkflowDescribed,
     WorkflowStarted,
@@ -85,6 +86,35 @@ async def test_a_result_without_following_says_which_run_follows(client: Client,
     with pytest.raises(WorkflowContinuedAsNewError) as caught:
         await client.get_workflow_handle("wf-1").result(follow_runs=False)
     assert caught.value.new_execution_run_id == "run-2"
+
+
+async def test_what_blocks_an_awaited_run_is_logged_once_per_failure_while_the_wait_goes_on(
+    client: Client, owner: ScriptedOwner, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [Failure("run() misses 'name'", info=ApplicationFailureInfo(type="TypeError")), Failure("parked: it ended 3 owners")]
+    told = [WorkflowBlocked("run-1", failures[0], attempt, 5_000) for attempt in (1, 2, 3)]
+    owner.script = in_turn(
+        AwaitWorkflow, told[:2], told[2:], [WorkflowBlocked("run-1", failures[1])], [WorkflowClosed("run-1", WorkflowStatus.COMPLETED)]
+    )
+    with caplog.at_level("WARNING", "perdure.client"):
+        assert await client.get_workflow_handle("wf 1").result() is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    first, second = caplog.messages
+    for part in ("workflow 'wf 1' (run run-1 of namespace default)", "blocked: TypeError: run() misses 'name'", "describe 'wf 1'"):
+        assert part in first
+    assert "parked: it ended 3 owners; it waits for an operator" in second
+
+
+async def test_what_blocks_a_run_that_was_started_to_wait_for_it_is_logged(
+    client: Client, owner: ScriptedOwner, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = WorkflowClosed("run-1", WorkflowStatus.COMPLETED)
+    blocked = WorkflowBlocked("run-1", Failure("no such type"), 1, 5_000)
+    owner.script = always(StartWorkflow, WorkflowStarted("run-1", "run-1"), blocked, closed)
+    with caplog.at_level("WARNING", "perdure.client"):
+        assert await client.execute_workflow("Transfer", id="wf-1", task_queue="q") is None
+    assert len(caplog.messages) == 1
+    assert "no such type" in caplog.messages[0]
 
 
 async def test_a_handle_of_a_run_waits_for_that_run(client: Client, owner: ScriptedOwner) -> None:

@@ -96,7 +96,7 @@ async def test_a_call_that_acts_and_is_not_answered_has_an_unknown_outcome(clien
     assert error.workflow_id == "wf-1"
     assert {error.request_id} == {command.request.request_id for _, command in owner.commands if command.request}
     assert error.status is RPCStatusCode.DEADLINE_EXCEEDED
-    for part in ("wf-1", error.request_id, "outcome is unknown", "no owner of partition"):
+    for part in ("wf-1", error.request_id, "outcome is unknown", "no owner answers for partition"):
         assert part in str(error)
 
 
