@@ -65,6 +65,27 @@ class FailedAppend:
     error: Exception
 
 
+@dataclass(frozen=True, slots=True)
+class DescribedMember:
+    """A member of a group, as the medium knows it. `host` is empty where the medium does not know it.
+
+    `silent_ms`: how long ago the member was heard of; None where the medium does not say.
+    """
+
+    name: str
+    host: str
+    partitions: tuple[int, ...]
+    silent_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDescription:
+    """The members of a group, and per partition the offset that it has committed; a partition without one is missing."""
+
+    members: tuple[DescribedMember, ...]
+    committed: dict[int, int]
+
+
 class Delivery(Enum):
     """What a producer does when an append fails."""
 
@@ -230,6 +251,19 @@ class Log(Protocol):
 
     def list_topics(self, prefix: str, timeout_ms: int) -> list[str]:
         """Names of the topics that begin with `prefix`, sorted."""
+
+    def describe_group(self, group: str, topic: str, timeout_ms: int) -> GroupDescription:
+        """Who is in `group`, which reads `topic`, and how far it has come: for people who look, not for the path of a record.
+
+        - A member must be there from when it holds partitions until it leaves. One that is silent for its session must hold none any
+          more; it may be there as long as the medium takes it for a member.
+        - Each partition must be given to one member at most; while the group shares out, it may be given to none.
+        - A committed offset must be the one that the next member begins at, unless the partition now begins behind it.
+        - A group of which nothing is known must have no members and no offsets; that is no error.
+        - To ask must not change anything: it joins no group and renews nobody's lease.
+
+        Raises LogUnavailable after `timeout_ms`, LogUnauthorized, TopicNotFound.
+        """
 
     def truncate_before(self, topic: str, partition: int, offset: int, timeout_ms: int) -> None:
         """Delete the records below `offset`; offsets of the others stay."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from kit.media import KAFKA, KIP_848, PATIENCE_S, Medium, append, medium_of, until
-from perdure._log.errors import LogClosed, LogUnavailable
-from perdure._log.port import GroupConsumer, Log, Membership, Record
+from perdure._log.errors import LogClosed, LogUnavailable, TopicNotFound
+from perdure._log.port import GroupConsumer, GroupDescription, Log, Membership, Record
 
 SESSION_MS = 6_000
 SHORT_SESSION_MS = 1_500
@@ -273,6 +273,79 @@ def test_a_closed_group_consumer_is_refused(medium: Medium, log: Log) -> None:
     consumer.close()
     with pytest.raises(LogClosed):
         consumer.poll(1, 0)
+
+
+def test_a_group_that_nobody_has_joined_is_described_as_empty(medium: Medium, log: Log) -> None:
+    found = log.describe_group(medium.name(), medium.topic(log, 2), 30_000)
+    assert (found.members, found.committed) == ((), {})
+    with pytest.raises(TopicNotFound):
+        log.describe_group(medium.name(), medium.name(), 30_000)
+
+
+def test_a_group_is_described_by_its_members_and_what_it_has_committed(medium: Medium, log: Log) -> None:
+    topic, group = medium.topic(log, 3), medium.name()
+    for partition in (0, 1, 2):
+        append(log, topic, [b"a", b"b", b"c"], partition)
+    members = [log.group_consumer(group, topic, SESSION_MS)]
+    gather(members, 9)
+    assert members[0].commit_now({0: 2, 1: 3})
+    [alone] = described(log, group, topic, members, [3]).members
+    assert alone.partitions == (0, 1, 2)
+    assert described(log, group, topic, members, [3]).committed == {0: 2, 1: 3}
+    members.append(medium.open().group_consumer(group, topic, SESSION_MS))
+    both = described(log, group, topic, members, [2, 1]).members
+    assert alone.name in {member.name for member in both}
+    assert sorted(partition for member in both for partition in member.partitions) == [0, 1, 2]
+    assert {member.silent_ms is None or 0 <= member.silent_ms <= SESSION_MS for member in both} == {True}
+    members.pop(0).close()
+    [left] = described(log, group, topic, members, [3]).members
+    assert left.name != alone.name
+    members.pop(0).close()
+    found = described(log, group, topic, [], [])
+    assert found.committed == {0: 2, 1: 3}, "what is committed outlives the members"
+
+
+def test_who_is_silent_for_a_session_is_described_without_partitions(medium: Medium, log: Log) -> None:
+    topic, group = medium.topic(log), medium.name()
+    idle = log.group_consumer(group, topic, SHORT_SESSION_MS)
+    [first] = described(log, group, topic, [idle], [1]).members
+    busy = log.group_consumer(group, topic, SHORT_SESSION_MS)
+    until(lambda: busy.poll(1, 10) == [] and holds(busy, 0), "the partition for the one that polls", 3 * PATIENCE_S)
+    [holder] = [member for member in described(log, group, topic, [busy], [1]).members if member.partitions]
+    assert holder.name != first.name
+    close([busy, idle])
+
+
+def test_a_group_that_leads_is_described_too(medium: Medium, log: Log) -> None:
+    topic, group = medium.topic(log, 2), medium.name()
+    member = log.membership(group, topic, SESSION_MS)
+    until(lambda: member.poll() == {0, 1}, "both partitions")
+    until(lambda: [one.partitions for one in log.describe_group(group, topic, 30_000).members] == [(0, 1)], "its description")
+    member.leave()
+
+
+def test_to_describe_a_group_changes_nothing_in_it(medium: Medium, log: Log) -> None:
+    topic, group = medium.topic(log, 2), medium.name()
+    append(log, topic, [b"a", b"b"])
+    consumer = log.group_consumer(group, topic, SESSION_MS)
+    gather([consumer], 2)
+    for _ in range(5):
+        described(log, group, topic, [consumer], [2])
+    assert consumer.positions()[0] == 2, "its partitions were given to another member, and back"
+    assert consumer.poll(10, 200) == []
+    consumer.close()
+
+
+def described(log: Log, group: str, topic: str, polling: list[GroupConsumer], sizes: list[int]) -> GroupDescription:
+    """The group once its members hold so many partitions each; those that poll stay members meanwhile."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        for member in polling:
+            member.poll(1, 10)
+        found = log.describe_group(group, topic, 30_000)
+        if sorted(len(member.partitions) for member in found.members if member.partitions) == sorted(sizes):
+            return found
+        assert time.monotonic() < deadline, f"the group was not described with {sizes}: {found}"
 
 
 def gather(members: Iterable[GroupConsumer], count: int, at_once: int = 100) -> list[Record]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from perdure._log.errors import LogClosed
+from perdure._log.errors import LogClosed, TopicNotFound
 from perdure._log.kafka import settings
 from perdure._log.kafka.admin import KafkaAdmin
 from perdure._log.kafka.consumer import KafkaConsumer
+from perdure._log.kafka.groups import described_group
 from perdure._log.kafka.membership import KafkaGroupConsumer, KafkaMembership
 from perdure._log.kafka.producer import KafkaProducer
 from perdure._log.port import (
@@ -16,6 +17,7 @@ from perdure._log.port import (
     Delivery,
     EndOffsetsRequest,
     GroupConsumer,
+    GroupDescription,
     Membership,
     Producer,
     TopicDescription,
@@ -92,6 +94,16 @@ class KafkaLog:
         """See Log."""
         self._check_open()
         return self._admin.names(prefix, timeout_ms)
+
+    def describe_group(self, group: str, topic: str, timeout_ms: int) -> GroupDescription:
+        """See Log."""
+        self._check_open()
+        found = self._admin.describe([topic], timeout_ms)
+        if topic not in found:
+            raise TopicNotFound(f"{self.url} has no topic {topic}")
+        common = settings.common(self._servers, self._properties)
+        reader = settings.consumer(self._servers, self._properties)
+        return described_group(self.url, common, reader, group, topic, found[topic].partitions, timeout_ms)
 
     def truncate_before(self, topic: str, partition: int, offset: int, timeout_ms: int) -> None:
         """See Log."""

@@ -16,6 +16,7 @@ from perdure._log.port import (
     Delivery,
     EndOffsetsRequest,
     GroupConsumer,
+    GroupDescription,
     Membership,
     Producer,
     TopicDescription,
@@ -103,6 +104,11 @@ class MemoryLog:
         """See Log."""
         self._check_open()
         return self.medium.names(prefix)
+
+    def describe_group(self, group: str, topic: str, timeout_ms: int) -> GroupDescription:
+        """See Log."""
+        self._check_open()
+        return self.medium.describe_group(group, topic)
 
     def truncate_before(self, topic: str, partition: int, offset: int, timeout_ms: int) -> None:
         """See Log."""

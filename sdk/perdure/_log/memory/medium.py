@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from perdure._log.errors import LogError, OffsetOutOfRange, TopicNotFound
 from perdure._log.memory.sessions import Group
-from perdure._log.port import Headers, Record, TopicDescription
+from perdure._log.port import GroupDescription, Headers, Record, TopicDescription
 from perdure_schemas.topics import TopicSpec
 
 if TYPE_CHECKING:
@@ -148,6 +148,15 @@ class MemoryMedium:
         """Names of the topics that begin with `prefix`, sorted."""
         with self.changed:
             return sorted(name for name in self._topics if name.startswith(prefix))
+
+    def describe_group(self, group: str, topic: str) -> GroupDescription:
+        """The group's members and committed offsets. Raises TopicNotFound."""
+        with self.changed:
+            self._partition(topic, 0)
+            found = self.groups.get(group)
+            if found is None:
+                return GroupDescription((), {})
+            return GroupDescription(found.members(self.monotonic_ms()), dict(found.committed))
 
     def truncate_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete the records below `offset`. Raises OffsetOutOfRange above the end."""

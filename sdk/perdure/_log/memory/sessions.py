@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from perdure._log.port import DescribedMember
 from perdure._log.sharing import changes
 
 
@@ -37,6 +38,19 @@ class Group:
             self.held[partition] = member
             self.generations[partition] = self.generations.get(partition, 0) + 1
         return {partition: self.generations[partition] for partition, holder in self.held.items() if holder == member}
+
+    def members(self, now_ms: float) -> tuple[DescribedMember, ...]:
+        """Those whose leases run, in the order in which they joined."""
+        return tuple(
+            DescribedMember(
+                name,
+                "",
+                tuple(sorted(partition for partition, holder in self.held.items() if holder == name)),
+                round(now_ms - (lease.until_ms - lease.session_timeout_ms)),
+            )
+            for name, lease in self.leases.items()
+            if lease.until_ms > now_ms
+        )
 
     def leave(self, member: str) -> None:
         """Forget the member and what it holds."""

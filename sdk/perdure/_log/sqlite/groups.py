@@ -7,14 +7,18 @@ a lease that would end later than one made now was made before.
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import apsw
+
 from perdure._log.errors import LogClosed, LogError, LogUnavailable, OffsetOutOfRange, TopicNotFound
-from perdure._log.port import Record
+from perdure._log.port import DescribedMember, GroupDescription, Record
 from perdure._log.sharing import changes
 from perdure._log.sqlite.catalog import Catalog
 from perdure._log.sqlite.database import Database, transaction
@@ -34,7 +38,7 @@ class GroupMember:
     """One member of a group, with a connection of its own."""
 
     def __init__(self, database: Database, group: str, topic: str, session_timeout_ms: int) -> None:
-        self.name = uuid.uuid4().hex
+        self.name = f"{os.getpid()}-{uuid.uuid4().hex}"  # who describes the group is told the process
         self.connection = database.connect()
         self.catalog = Catalog(database, self.connection)
         self._database = database
@@ -142,6 +146,28 @@ class GroupMember:
 
     def _synchronous(self, mode: str) -> None:
         self.connection.execute(f"PRAGMA synchronous={mode}")
+
+
+def described_group(connection: apsw.Connection, catalog: Catalog, group: str, topic: str) -> GroupDescription:
+    """The group's members whose leases run, and its committed offsets. Raises TopicNotFound."""
+    catalog.partition_id((topic, 0))
+    now_ms = _elapsed_ms()
+    held: dict[str, list[int]] = {}
+    holdings: list[Any] = connection.execute("SELECT partition, member FROM holding WHERE grp = ? ORDER BY partition", (group,)).fetchall()
+    for partition, name in holdings:
+        held.setdefault(name, []).append(partition)
+    members: list[Any] = connection.execute(
+        "SELECT name, session_timeout_ms, lease_until_ms FROM member WHERE grp = ? ORDER BY joined", (group,)
+    ).fetchall()
+    committed: list[Any] = connection.execute("SELECT partition, next_offset FROM committed WHERE grp = ?", (group,)).fetchall()
+    return GroupDescription(
+        tuple(
+            DescribedMember(name, socket.gethostname(), tuple(held.get(name, ())), now_ms - (until_ms - session_ms))
+            for name, session_ms, until_ms in members
+            if now_ms < until_ms <= now_ms + session_ms
+        ),
+        dict(committed),
+    )
 
 
 class SqliteMembership:

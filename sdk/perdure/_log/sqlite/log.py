@@ -15,6 +15,7 @@ from perdure._log.port import (
     Delivery,
     EndOffsetsRequest,
     GroupConsumer,
+    GroupDescription,
     Membership,
     Producer,
     TopicDescription,
@@ -22,7 +23,7 @@ from perdure._log.port import (
 )
 from perdure._log.sqlite.catalog import Catalog
 from perdure._log.sqlite.database import BUSY_TIMEOUT_MS, Database
-from perdure._log.sqlite.groups import SqliteGroupConsumer, SqliteMembership
+from perdure._log.sqlite.groups import SqliteGroupConsumer, SqliteMembership, described_group
 from perdure._log.sqlite.reader import SqliteConsumer
 from perdure._log.sqlite.writer import SqliteProducer, Writer
 from perdure_schemas.topics import TopicSpec
@@ -111,6 +112,10 @@ class SqliteLog:
     def create_topics(self, specs: Sequence[TopicSpec], timeout_ms: int) -> None:
         """See Log."""
         self._change(lambda catalog: catalog.create(specs), timeout_ms)
+
+    def describe_group(self, group: str, topic: str, timeout_ms: int) -> GroupDescription:
+        """See Log."""
+        return self._read(lambda catalog: described_group(self._connection, catalog, group, topic))
 
     def truncate_before(self, topic: str, partition: int, offset: int, timeout_ms: int) -> None:
         """See Log."""
