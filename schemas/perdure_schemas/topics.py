@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 _PLAIN = re.compile(r"[A-Za-z0-9.-]+")
+_ESCAPED = re.compile(rb"_([0-9A-F]{2})")
 
 KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 """Kafka refuses prefix deletes on a topic without the delete policy, so "never clean up" is written like this."""
@@ -49,6 +50,18 @@ def history_topic(namespace: str) -> str:
 def tasks_topic(namespace: str, task_queue: str) -> str:
     """Name of the topic that the workers of one queue read."""
     return f"{namespace}.tasks.{name_in_topic(task_queue)}"
+
+
+def task_queue_of(namespace: str, topic: str) -> str | None:
+    """The task queue that a topic of a namespace is for; None where it is for something else. Undoes `tasks_topic`."""
+    prefix = tasks_topic(namespace, "")
+    if not topic.startswith(prefix):
+        return None
+    try:
+        queue = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), topic.removeprefix(prefix).encode()).decode()
+    except UnicodeDecodeError:
+        return None
+    return queue if tasks_topic(namespace, queue) == topic else None
 
 
 def replies_topic(namespace: str) -> str:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from perdure_platform import __version__
-from perdure_platform.cli import bench, dead_letters, dev, namespace, owner, partition, worker, workflow
+from perdure_platform.cli import bench, dead_letters, dev, namespace, owner, partition, task_queue, worker, workflow
 from perdure_platform.cli.exits import EXIT_CODES_HELP, until_reader_leaves
 
 
@@ -59,6 +59,7 @@ app.command("worker", help="Run activities.")(worker.worker)
 app.add_typer(workflow.commands, name="workflow", help="Start workflows, talk to them and look at them.")
 app.add_typer(namespace.commands, name="namespace", help="Create a namespace, or look at its topics.")
 app.add_typer(partition.commands, name="partition", help="Look at partitions, verify them against the log, rebuild them.")
+app.add_typer(task_queue.commands, name="task-queue", help="See who polls a task queue, and how much waits there.")
 app.add_typer(dead_letters.commands, name="dead-letters", help="List what could not be used, and send it again.")
 app.add_typer(bench.commands, name="bench", help="Measure.")
 

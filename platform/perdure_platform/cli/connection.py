@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 
 from perdure._log.address import open_log
 from perdure._log.port import Log
@@ -12,6 +13,9 @@ from perdure._telemetry.setup import setup_from_environment
 from perdure.client import Client
 from perdure_platform.cli.exits import ExitCode, fail
 from perdure_platform.cli.options import DEFAULT_NAMESPACE
+
+CONNECT_TIMEOUT = timedelta(seconds=10)
+"""What a command gives the log to answer for the first time, if it has that long."""
 
 
 @contextmanager
@@ -27,9 +31,9 @@ def opened_log(url: str, namespace: str | None = None) -> Iterator[tuple[Log, st
 
 
 @asynccontextmanager
-async def connected(url: str, namespace: str | None) -> AsyncIterator[Client]:
-    """A client of the namespace. Its spans are exported where the OTEL_* variables ask for it."""
+async def connected(url: str, namespace: str | None, timeout: timedelta = CONNECT_TIMEOUT) -> AsyncIterator[Client]:  # noqa: ASYNC109
+    """A client of the namespace, connected within `timeout`. Its spans are exported where the OTEL_* variables ask for it."""
     setup_from_environment("client")
     with opened_log(url, namespace) as (log, name):
-        async with await Client.over(log, namespace=name) as client:
+        async with await Client.over(log, namespace=name, timeout=min(timeout, CONNECT_TIMEOUT)) as client:
             yield client

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from perdure._log.errors import LogError
 from perdure._telemetry.terminal import harmless
-from perdure.client import WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from perdure.client import Client, RPCError, WorkflowExecution, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from perdure.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from perdure_platform.cli.connection import connected
-from perdure_platform.cli.description_text import print_description, status_text
-from perdure_platform.cli.exits import ExitCode, fail, run, typed
+from perdure_platform.cli.description_text import described_json, print_description, status_text
+from perdure_platform.cli.exits import ExitCode, fail, run
 from perdure_platform.cli.history_text import HistoryRows, history_rows
 from perdure_platform.cli.options import (
     DEFAULT_LOG,
@@ -30,28 +33,28 @@ from perdure_platform.cli.options import (
 )
 from perdure_platform.cli.output import (
     duration_text,
+    failure_text,
     print_fields,
     print_json,
     print_table,
     print_text,
     time_text,
 )
+from perdure_platform.cli.patience import DEFAULT_TIMEOUT, Patience, Timeout, WaitTimeout
+from perdure_platform.cli.waiting import Notices, answered, idle_queues, no_worker, place_of, watched
+from perdure_schemas.replies import RunSummary
 
 commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 T = TypeVar("T")
 
-NOTICE_SECONDS = 10.0
 FOLLOWED_ROW = "{:>6}  {:<10}  {:<40}  {}"
 """A row of a history that is followed: the widths fit the names of nearly all events."""
+BLOCKED_SECONDS = 5.0
+"""What the question may take whether a run that was just started is blocked."""
+
 REUSE = {policy.name.lower().replace("_", "-"): policy for policy in WorkflowIDReusePolicy if policy.name != "TERMINATE_IF_RUNNING"}
 CONFLICT = {policy.name.lower().replace("_", "-"): policy for policy in WorkflowIDConflictPolicy if policy.name != "UNSPECIFIED"}
 
-Timeout = Annotated[
-    str,
-    typer.Option(
-        "--timeout", metavar="DURATION", help="Give up after this long, as 30s or 5m (exit code 3). [default: never]", show_default=False
-    ),
-]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.")]
 
 
@@ -76,35 +79,48 @@ def start(
     execution_timeout: Annotated[str, typer.Option(metavar="DURATION", help="For all its runs together, as 30s or 2h.")] = "",
     run_timeout: Annotated[str, typer.Option(metavar="DURATION", help="For one run.")] = "",
     start_delay: Annotated[str, typer.Option(metavar="DURATION", help="Hold its code back for so long.")] = "",
-    timeout: Timeout = "",
+    timeout: WaitTimeout = "",
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a workflow."""
+    """Start a workflow. What keeps it from going on is said on stderr: a type that the owner does not know, code that fails, no owner."""
     values = arguments(inputs, input_files)
     reuse_policy, conflict_policy = _choice("--id-reuse", reuse, REUSE), _choice("--id-conflict", conflict, CONFLICT)
     execution_span, run_span = duration("--execution-timeout", execution_timeout), duration("--run-timeout", run_timeout)
     delay = duration("--start-delay", start_delay)
-    patience = duration("--timeout", timeout)
+    patience, notices = Patience(timeout), Notices(log_url, namespace)
+    name = f"{workflow_type}-{uuid.uuid4().hex[:8]}" if workflow_id is None else workflow_id
 
     async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            handle: WorkflowHandle[Any, Any] = await client.start_workflow(
+        async with connected(log_url, namespace, patience.call()) as client:
+            call = client.start_workflow(
                 workflow_type,
                 args=values,
-                id=f"{workflow_type}-{uuid.uuid4().hex[:8]}" if workflow_id is None else workflow_id,
+                id=name,
                 task_queue=task_queue,
                 id_reuse_policy=reuse_policy,
                 id_conflict_policy=conflict_policy,
                 execution_timeout=execution_span,
                 run_timeout=run_span,
                 start_delay=delay,
+                rpc_timeout=patience.call(),
             )
+            try:
+                handle: WorkflowHandle[Any, Any] = await answered(call, notices, place_of(client, name))
+            except asyncio.CancelledError:
+                notices.say(f"it is not known whether workflow {name!r} was started; look: {notices.typed('workflow describe', name)}")
+                raise
             if wait:
-                await _print_result(handle, patience.total_seconds() if patience else None, as_json)
-            elif as_json:
-                print_json({"workflow_id": handle.id, "run_id": handle.result_run_id})
+                notices.say(f"started workflow {name!r}, run {handle.result_run_id}")
+                await _print_result(client, handle, patience, notices, as_json)
+                return
+            blocked_by = await _blocked_by(client, handle, patience)
+            if blocked_by:
+                look = notices.typed("workflow describe", name)
+                notices.say(f"workflow {name!r} is blocked, and goes on once its code is put right: {blocked_by}. Look at it: {look}")
+            if as_json:
+                print_json({"workflow_id": handle.id, "run_id": handle.result_run_id, "blocked_by": blocked_by or None})
             else:
                 print_fields([("workflow id", handle.id), ("run id", handle.result_run_id)])
 
@@ -115,19 +131,20 @@ def start(
 def result(
     workflow_id: WorkflowIdArgument,
     run_id: RunIdOption = "",
-    timeout: Timeout = "",
+    timeout: WaitTimeout = "",
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wait for the end of a workflow and print its result. Exit code 1 if it failed, was canceled or terminated, or timed out."""
-    patience = duration("--timeout", timeout)
+    """Wait for the end of a workflow and print its result. Exit code 1 if it failed, was canceled or terminated, or timed out.
+
+    What keeps it from going on is said on stderr: code that fails, activities that fail, a queue without a worker, no owner.
+    """
+    patience, notices = Patience(timeout), Notices(log_url, namespace)
 
     async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            await _print_result(
-                client.get_workflow_handle(workflow_id, run_id=run_id or None), patience.total_seconds() if patience else None, as_json
-            )
+        async with connected(log_url, namespace, patience.call()) as client:
+            await _print_result(client, client.get_workflow_handle(workflow_id, run_id=run_id or None), patience, notices, as_json)
 
     run(work(), log_url)
 
@@ -139,44 +156,52 @@ def show(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with each event as it comes, until the run ends. With --json: one per line.")
     ] = False,
+    timeout: Annotated[
+        str,
+        typer.Option(
+            "--timeout",
+            metavar="DURATION",
+            help="Give up after this long in all, as 5s or 2m (exit code 3). [default: 30s; never with --follow]",
+            show_default=False,
+        ),
+    ] = "",
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the history of a run, one line per event."""
-
-    async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=run_id or None)
-            if follow:
-                await _follow(handle, as_json)
-                return
-            history = await handle.fetch_history()
-            if as_json:
-                typer.echo(history.to_json())
-            else:
-                print_table(("id", "time", "event", "what"), history_rows(history.events))
-
-    run(work(), log_url)
+    target = _Target(workflow_id, run_id, timeout if follow else timeout or DEFAULT_TIMEOUT, log_url, namespace)
+    if follow:
+        _followed(target, as_json)
+        return
+    history = _asked(target, lambda handle, left: handle.fetch_history(rpc_timeout=left))
+    if as_json:
+        typer.echo(history.to_json())
+    else:
+        print_table(("id", "time", "event", "what"), history_rows(history.events))
 
 
 @commands.command("describe")
 def describe(
     workflow_id: WorkflowIdArgument,
     run_id: RunIdOption = "",
+    timeout: Timeout = DEFAULT_TIMEOUT,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the state of a run: what it waits for, and what blocks it."""
+    """Show the state of a run: what it waits for, what blocks it, and which of its task queues no worker polls."""
+    patience, notices = Patience(timeout), Notices(log_url, namespace)
 
     async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            described = (await client.get_workflow_handle(workflow_id, run_id=run_id or None).describe()).raw_description
-            if as_json:
-                print_json(described)
-            else:
-                print_description(described)
+        async with connected(log_url, namespace, patience.call()) as client:
+            call = client.get_workflow_handle(workflow_id, run_id=run_id or None).describe(rpc_timeout=patience.call())
+            described = (await answered(call, notices, place_of(client, workflow_id))).raw_description
+            idle = sorted(await idle_queues(client, described, patience))
+        if as_json:
+            print_json(described_json(described, idle))
+        else:
+            print_description(described, [no_worker(notices, queue) for queue in idle])
 
     run(work(), log_url)
 
@@ -186,30 +211,39 @@ def list_(
     query: Annotated[
         str, typer.Option("--query", metavar="FILTER", help="Such as: WorkflowType = 'MoneyTransfer' AND ExecutionStatus = 'running'")
     ] = "",
+    blocked: Annotated[
+        bool, typer.Option("--blocked", help="Only those whose code does not go on: it failed and is tried again, or is parked.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
-    """List workflows, the latest start first."""
+    """List workflows, the latest start first. The status of those whose code does not go on is `running (blocked)`."""
+    patience, notices = Patience(timeout), Notices(log_url, namespace)
+    wanted = " AND ".join(
+        part for part in (f"({query})" if query.strip() and blocked else query, "Blocked = true" if blocked else "") if part
+    )
 
     async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            found = [execution.raw_info async for execution in client.list_workflows(query or None, limit=limit)]
+        async with connected(log_url, namespace, patience.call()) as client, patience.bounding("the list"):
+            rows = client.list_workflows(wanted or None, limit=limit, rpc_timeout=patience.call())
+            found = await answered(_all(rows), notices, f"every partition of namespace {client.namespace!r}")
         if as_json:
             print_json(found)
             return
-        rows = [
+        cells = [
             (
                 one.workflow_id,
                 one.workflow_type,
-                status_text(one.status),
+                status_text(one.status) + " (blocked)" * one.blocked,
                 time_text(one.start_time_ms),
                 _took(one.start_time_ms, one.close_time_ms),
             )
             for one in found
         ]
-        print_table(("workflow id", "type", "status", "started", "took"), rows)
+        print_table(("workflow id", "type", "status", "started", "took"), cells)
         if len(found) == limit:
             typer.echo(f"the first {limit}; --limit shows more", err=True)
 
@@ -223,19 +257,17 @@ def signal(
     inputs: Inputs = None,
     input_files: InputFiles = None,
     run_id: RunIdOption = "",
+    timeout: Timeout = DEFAULT_TIMEOUT,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a signal. It is in the log when this returns."""
     values = arguments(inputs, input_files)
-
-    async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            await client.get_workflow_handle(workflow_id, run_id=run_id or None).signal(name, args=values)
-        _done(as_json, workflow_id, f"signal {name!r} sent to {workflow_id!r}")
-
-    run(work(), log_url)
+    _asked(
+        _Target(workflow_id, run_id, timeout, log_url, namespace), lambda handle, left: handle.signal(name, args=values, rpc_timeout=left)
+    )
+    _done(as_json, workflow_id, f"signal {name!r} sent to {workflow_id!r}")
 
 
 @commands.command("query")
@@ -245,6 +277,7 @@ def query(
     inputs: Inputs = None,
     input_files: InputFiles = None,
     run_id: RunIdOption = "",
+    timeout: Timeout = DEFAULT_TIMEOUT,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
@@ -252,13 +285,8 @@ def query(
     """Ask a workflow; the answer is printed as JSON in either form."""
     values = arguments(inputs, input_files)
     del as_json  # an answer is JSON already
-
-    async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            handle = client.get_workflow_handle(workflow_id, run_id=run_id or None)
-            print_json(await _noticed(handle.query(name, args=values), "an answer"))
-
-    run(work(), log_url)
+    target = _Target(workflow_id, run_id, timeout, log_url, namespace)
+    print_json(_asked(target, lambda handle, left: handle.query(name, args=values, rpc_timeout=left)))
 
 
 @commands.command("cancel")
@@ -266,18 +294,15 @@ def cancel(
     workflow_id: WorkflowIdArgument,
     reason: Reason = "",
     run_id: RunIdOption = "",
+    timeout: Timeout = DEFAULT_TIMEOUT,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a workflow to cancel itself; its code decides what that means."""
-
-    async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            await client.get_workflow_handle(workflow_id, run_id=run_id or None).cancel(reason=reason)
-        _done(as_json, workflow_id, f"cancellation of {workflow_id!r} requested")
-
-    run(work(), log_url)
+    target = _Target(workflow_id, run_id, timeout, log_url, namespace)
+    _asked(target, lambda handle, left: handle.cancel(reason=reason, rpc_timeout=left))
+    _done(as_json, workflow_id, f"cancellation of {workflow_id!r} requested")
 
 
 @commands.command("terminate")
@@ -285,51 +310,82 @@ def terminate(
     workflow_id: WorkflowIdArgument,
     reason: Reason = "",
     run_id: RunIdOption = "",
+    timeout: Timeout = DEFAULT_TIMEOUT,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """End a workflow at once; its code is not asked."""
-
-    async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            await client.get_workflow_handle(workflow_id, run_id=run_id or None).terminate(reason=reason or None)
-        _done(as_json, workflow_id, f"{workflow_id!r} terminated")
-
-    run(work(), log_url)
+    target = _Target(workflow_id, run_id, timeout, log_url, namespace)
+    _asked(target, lambda handle, left: handle.terminate(reason=reason or None, rpc_timeout=left))
+    _done(as_json, workflow_id, f"{workflow_id!r} terminated")
 
 
 @commands.command("resume")
 def resume(
     workflow_id: WorkflowIdArgument,
     run_id: RunIdOption = "",
+    timeout: Timeout = DEFAULT_TIMEOUT,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a parked workflow run again, or a blocked one at once. Parked are those whose inputs ended several owners in a row."""
-    _resume(workflow_id, run_id, log_url, namespace, as_json, skip_signals=False)
+    _resume(_Target(workflow_id, run_id, timeout, log_url, namespace), as_json, skip_signals=False)
 
 
 @commands.command("skip")
 def skip(
     workflow_id: WorkflowIdArgument,
     run_id: RunIdOption = "",
+    timeout: Timeout = DEFAULT_TIMEOUT,
     log_url: LogUrl = DEFAULT_LOG,
     namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a parked or blocked workflow go on without the signals that wait for it: its code never sees them."""
-    _resume(workflow_id, run_id, log_url, namespace, as_json, skip_signals=True)
+    _resume(_Target(workflow_id, run_id, timeout, log_url, namespace), as_json, skip_signals=True)
 
 
-def _resume(workflow_id: str, run_id: str, log_url: str, namespace: str | None, as_json: bool, *, skip_signals: bool) -> None:
+def _resume(target: _Target, as_json: bool, *, skip_signals: bool) -> None:
+    _asked(target, lambda handle, left: handle.resume(skip_signals=skip_signals, rpc_timeout=left))
+    _done(as_json, target.workflow_id, f"{target.workflow_id!r} goes on" + " without the signals that waited" * skip_signals)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a command is for, and how long it may take, as it was typed."""
+
+    workflow_id: str
+    run_id: str
+    timeout: str
+    log_url: str
+    namespace: str | None
+
+
+def _asked(target: _Target, call: Callable[[WorkflowHandle[Any, Any], timedelta], Coroutine[Any, Any, T]]) -> T:
+    """What a call of a handle returns, within the command's time."""
+    patience, notices = Patience(target.timeout), Notices(target.log_url, target.namespace)
+
+    async def work() -> T:
+        async with connected(target.log_url, target.namespace, patience.call()) as client, patience.bounding("the answer"):
+            handle = client.get_workflow_handle(target.workflow_id, run_id=target.run_id or None)
+            return await answered(call(handle, patience.call()), notices, place_of(client, target.workflow_id))
+
+    return run(work(), target.log_url)
+
+
+def _followed(target: _Target, as_json: bool) -> None:
+    """Print a run's events as they come, until it ends or the command's time is over."""
+    patience, notices = Patience(target.timeout), Notices(target.log_url, target.namespace)
+
     async def work() -> None:
-        async with connected(log_url, namespace) as client:
-            await client.get_workflow_handle(workflow_id, run_id=run_id or None).resume(skip_signals=skip_signals)
-        _done(as_json, workflow_id, f"{workflow_id!r} goes on" + " without the signals that waited" * skip_signals)
+        async with connected(target.log_url, target.namespace, patience.call()) as client, patience.bounding("following the run"):
+            handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(target.workflow_id, run_id=target.run_id or None)
+            await answered(handle.describe(rpc_timeout=patience.call()), notices, place_of(client, target.workflow_id))
+            await _follow(handle, as_json)
 
-    run(work(), log_url)
+    run(work(), target.log_url)
 
 
 async def _follow(handle: WorkflowHandle[Any, Any], as_json: bool) -> None:
@@ -344,16 +400,36 @@ async def _follow(handle: WorkflowHandle[Any, Any], as_json: bool) -> None:
             print_text(FOLLOWED_ROW.format(*map(harmless, map(str, rows.row(event)))).rstrip())
 
 
-async def _print_result(handle: WorkflowHandle[Any, Any], seconds: float | None, as_json: bool) -> None:
+async def _all(rows: AsyncIterator[WorkflowExecution]) -> list[RunSummary]:
+    return [row.raw_info async for row in rows]
+
+
+async def _blocked_by(client: Client, handle: WorkflowHandle[Any, Any], patience: Patience) -> str:
+    """What blocks the code of a run that has just been started, if it has been tried; empty where that cannot be learned now."""
     try:
-        async with asyncio.timeout(seconds):
-            value = await _noticed(handle.result(), f"the end of {handle.id!r}")
+        started = client.get_workflow_handle(handle.id, run_id=handle.result_run_id)
+        described = await started.describe(rpc_timeout=patience.call(BLOCKED_SECONDS))
+    except (RPCError, LogError):
+        return ""
+    return failure_text(described.raw_description.activation_failure)
+
+
+async def _print_result(client: Client, handle: WorkflowHandle[Any, Any], patience: Patience, notices: Notices, as_json: bool) -> None:
+    goes_on = notices.typed("workflow result", handle.id)
+    try:
+        async with asyncio.timeout(patience.left_s), watched(client, notices, handle.id, handle.run_id):
+            value = await handle.result()
     except TimeoutError:
+        if not notices.has_heard_owner:
+            notices.say(notices.no_owner(place_of(client, handle.id)))
         fail(
             ExitCode.UNAVAILABLE,
-            f"workflow {handle.id!r} had not ended after {seconds:g} s",
-            f"look at it: {typed('perdure workflow describe', handle.id)}",
+            f"workflow {handle.id!r} had not ended after {patience.text}; it goes on",
+            f"look at it: {notices.typed('workflow describe', handle.id)}",
         )
+    except asyncio.CancelledError:  # Ctrl-C
+        notices.say(f"workflow {handle.id!r} goes on without this command. Its result: {goes_on}")
+        raise
     except WorkflowFailureError as error:
         if as_json:
             print_json({"workflow_id": handle.id, "status": _ending(error), "failure": _causes(error)})
@@ -361,7 +437,7 @@ async def _print_result(handle: WorkflowHandle[Any, Any], seconds: float | None,
         fail(
             ExitCode.FAILED,
             f"workflow {handle.id!r} {_ending(error)}: {' <- '.join(_causes(error))}",
-            f"its history: {typed('perdure workflow show', handle.id)}",
+            f"its history: {notices.typed('workflow show', handle.id)}",
         )
     print_json({"workflow_id": handle.id, "status": "completed", "result": value} if as_json else value)
 
@@ -379,18 +455,6 @@ def _causes(error: BaseException) -> list[str]:
         causes.append(str(cause) or type(cause).__name__)
         cause = cause.__cause__
     return causes
-
-
-async def _noticed(awaitable: Awaitable[T], what: str) -> T:
-    """Await; say on stderr after a while that this is still going on, so that nobody stares at a silent screen."""
-    task = asyncio.ensure_future(awaitable)
-    try:
-        done, _ = await asyncio.wait([task], timeout=NOTICE_SECONDS)
-        if not done:
-            typer.echo(f"still waiting for {what} (Ctrl-C ends the waiting, not the workflow)", err=True)
-        return await task
-    finally:
-        task.cancel()
 
 
 def _done(as_json: bool, workflow_id: str, text: str) -> None:

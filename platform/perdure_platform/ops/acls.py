@@ -24,7 +24,8 @@ from perdure_schemas.topics import (
 
 
 class Role(Enum):
-    """Who uses a namespace. An observer reads everything and changes nothing: `perdure-check`, and consumers of histories."""
+    """Who uses a namespace. An observer reads everything and changes nothing: `perdure-check`, `perdure task-queue`, and consumers of
+    histories."""
 
     OWNER = "owner"
     WORKER = "worker"
@@ -88,6 +89,7 @@ def _grants(namespace: str, task_queues: Sequence[str]) -> Iterator[Grant]:
     for name in (commands, history, replies, letters):
         yield topic(Role.OBSERVER, name, *_READ)
     yield topic(Role.OBSERVER, queues, *_READ, is_prefix=True)
+    yield Grant(Role.OBSERVER, "group", workers_group(namespace, ""), True, ("Describe",))
 
     for role in Role:
         yield Grant(role, "group", READERS_GROUP, False, ("Describe",))

@@ -20,8 +20,14 @@ COMMANDS = [
     "namespace describe",
     *(f"workflow {name}" for name in ("start", "result", "show", "list", "describe", "signal", "query", "cancel", "terminate")),
     *(f"partition {name}" for name in ("list", "verify", "rebuild")),
+    "workflow resume",
+    "workflow skip",
+    "task-queue list",
+    "task-queue describe",
     "bench transfer",
 ]
+
+TIMED = [command for command in COMMANDS if command.startswith(("workflow", "task-queue"))]
 
 
 @pytest.fixture
@@ -72,6 +78,17 @@ def test_a_store_directory_that_cannot_be_used_is_wrong_usage(command: str, stor
     assert code == 2, err
     assert f"the store directory {tmp_path / store} cannot be used: " in err
     assert "--store" in err
+
+
+@pytest.mark.parametrize("command", TIMED)
+def test_every_command_that_waits_has_a_timeout(command: str) -> None:
+    _, out, _ = typed(command, "--help")
+    assert "--timeout DURATION" in out
+    arguments = {"start": ["T", "-q", "q"], "list": []}.get(
+        command.split()[1], ["id"] if "signal" not in command and "query" not in command else ["id", "name"]
+    )
+    code, _, err = typed(command, *arguments, "--timeout", "soon", "--log", "memory://")
+    assert (code, "'soon' is not a duration" in err) == (2, True)
 
 
 def test_the_exit_codes_are_in_the_help() -> None:

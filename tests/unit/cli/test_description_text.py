@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from perdure_platform.cli.description_text import print_description
+from perdure_platform.cli.description_text import described_json, print_description
 from perdure_schemas.failure import ApplicationFailureInfo, Failure
 from perdure_schemas.options import WorkflowStatus
 from perdure_schemas.replies import PendingActivity, RunSummary, WorkflowDescribed
@@ -17,6 +19,23 @@ def test_a_run_that_waits_for_an_activity_shows_its_attempts(capsys: pytest.Capt
     assert lines[-1].split()[:5] == ["1", "withdraw", "backing", "off", "3"]
     assert lines[-1].endswith("2023-11-14 22:13:24.000  BankUnavailableError: the bank is down")
     assert not any(line.startswith("blocked by") for line in lines)
+
+
+def test_a_blocked_run_its_next_timer_and_what_its_activities_lack_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    described = WorkflowDescribed(replace(SUMMARY, blocked=True), pending_timers=2, next_timer_time_ms=1_700_000_004_000)
+    print_description(described, ["queue 'far' has no worker polling"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "status          running (blocked)" in lines
+    assert "next timer      2023-11-14 22:13:24.000" in lines
+    assert lines[-1] == "queue 'far' has no worker polling"
+
+
+def test_scripts_are_told_every_queue_by_its_name() -> None:
+    own, other = (PendingActivity(name, "withdraw", 2, "scheduled", 1, 0, task_queue=name) for name in ("", "far"))
+    shown = described_json(WorkflowDescribed(SUMMARY, (own, other)), ["far"])
+    assert [activity["task_queue"] for activity in shown["pending_activities"]] == ["transfers", "far"]
+    assert shown["task_queues_without_worker"] == ["far"]
+    assert shown["summary"]["blocked"] is False
 
 
 def test_a_run_whose_code_fails_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
