@@ -125,6 +125,8 @@ class Promises:
         assert known == command, f"P4: two commands under origin {origin}: {known} and {command}"
 
     def _reply(self, asked: Asked, request_id: str, body: ReplyBody) -> None:
+        if isinstance(body, replies.WorkflowBlocked):
+            return  # beside the answer of a start that waits for the result
         if not asked.is_read:
             assert self.settled.get(request_id) == body, (
                 f"P1: {request_id} was told {body}, and the log says {self.settled.get(request_id)}"
