@@ -52,14 +52,12 @@ class OwnerLimits:
     clock_bound_ms: int = 60_000
     """An owner whose clock is further from the broker's does not lead (design.md 3.9)."""
 
-    cautious_deaths: int = 3
-    """So many deaths of a partition's owners within the window that follows make the next one cautious (faults.md R14)."""
-
-    cautious_window_ms: int = 600_000
-    """After this long a death is forgotten."""
+    suspects_max: int = 1_000
+    """Suspects behind a death, per partition: commands, and runs that were due (faults.md R14); 0 switches isolation off. A dead owner
+    may have had more in its hands, but those of its last turn come next to the watermark, and each owner raises it."""
 
     strikes_max: int = 3
-    """An input that has ended so many owners is not tried again: its run is parked, or the command becomes a dead letter."""
+    """An input under whose strike so many owners have ended is not tried again: its run is parked, or the command becomes a dead letter."""
 
     retention_ms: int = 0
     """Closed runs, and the records that nothing else needs, are dropped after this long; 0 keeps everything (design.md 3.8)."""

@@ -49,8 +49,8 @@ class Poison:
 registry = Registry(task_queue="work", workflows=[Poison])
 """
 
-DEATHS_MAX = 8
-"""Three make the next owner cautious, three more are strikes; two for what the supervisor started meanwhile."""
+DEATHS_MAX = 6
+"""Maximum number of deaths: one by surprise, three strikes, and two for what the supervisor started meanwhile."""
 
 
 class Supervisor:

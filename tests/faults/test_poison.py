@@ -15,8 +15,9 @@ from perdure_schemas.notes import RunParked
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.row, pytest.mark.timeout(400)]
 
 PARTITIONS = 4
-DEATHS_MAX = 10
-"""Three make the next owner cautious and three are strikes; the rest is for partitions that two owners pass to each other meanwhile."""
+DEATHS_MAX = 8
+"""Maximum number of deaths: one by surprise, one with a group, three strikes; the rest is for partitions that two owners pass to each
+other meanwhile."""
 GIGABYTE = 1 << 30
 
 

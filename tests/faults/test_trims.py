@@ -177,7 +177,7 @@ async def test_a_run_of_fifty_mebibytes_is_carried_whole_by_owners_that_die_of_i
         await asyncio.to_thread(first.wait, 60)
         load = odd.load(200, 5, per_second=4)
         hot = asyncio.create_task(signals_without_end(box))
-        for point in (2, 9):  # behind a third death an owner would be cautious, and trim nothing
+        for point in (2, 9):  # an owner that tries suspects trims nothing
             owner = odd.owner(points=f"trim.carried:{point}:kill", retention=RETENTION)
             await asyncio.to_thread(odd.until, lambda owner=owner: owner.poll() is not None, "the death", 90)  # type: ignore[misc]
         row.injected(len(odd.struck))

@@ -59,7 +59,7 @@ class RealSchedule:
                 claim_backoff_first_ms=STEP_MS,
                 claim_backoff_max_ms=200,
                 handover_ms=200,
-                cautious_deaths=1_000,
+                suspects_max=0,
             )
             self.world = RealWorld(
                 partitions=among("partitions", (1, 2, 3)),

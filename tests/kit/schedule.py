@@ -105,15 +105,14 @@ class Schedule:
             handover_ms=200,
             retention_ms=among("retention", (0, 0, 200, 1_000)),
             checkpoint_interval_ms=among("checkpoint interval", (300, 40, 0)),
-            cautious_deaths=1_000,  # careful owners meet less of what these schedules are about
+            suspects_max=0,  # owners that isolate meet less of what these schedules are about
         )
         if self.trims:
             limits = replace(limits, retention_ms=200, checkpoint_interval_ms=0)
         if limits.retention_ms and limits.turn_records_max == 1:  # who trims all the time has to read what it carries
             limits = replace(limits, turn_records_max=500)
-        if among("are careful", (False, False, False, True)):
-            limits = replace(limits, cautious_deaths=among("deaths", (3, 1)), cautious_window_ms=among("window", (600_000, 2_000)))
-            limits = replace(limits, strikes_max=among("strikes", (3, 2)))
+        if among("isolate", (False, False, False, True)):
+            limits = replace(limits, suspects_max=among("suspects", (1_000, 1)), strikes_max=among("strikes", (3, 2)))
         return limits
 
     def _choose_rates(self) -> None:
@@ -398,7 +397,7 @@ class Schedule:
             case "again":
                 answered = [asked for asked in world.asked.values() if asked.answer is not None and not asked.is_read]
                 world.send(chooser.among("which", answered).command)
-            case "bomb" if world.limits.cautious_deaths < 1_000:
+            case "bomb" if world.limits.suspects_max:
                 world.ask("bomb", StartWorkflow("SimBomb", "sim"))
 
     def _count(self, workflow_id: str) -> None:

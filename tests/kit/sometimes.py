@@ -37,7 +37,7 @@ EVERYWHERE = frozenset(
         "activity timed out",
         "late result dropped",
         "poison became a dead letter",
-        "cautious mode entered",
+        "isolation entered",
         "stopped in a turn",
         "live Forget",
         "live Carried",
@@ -58,7 +58,7 @@ IN_A_CAMPAIGN = EVERYWHERE | {
     "start moved back",
     "turn split: its commands redone",
     "unknown outcome was appended",
-    "cautious mode left",
+    "isolation left",
     "delete late",
     "delete refused",
     "delete untold",
@@ -251,11 +251,11 @@ def looking_at(process: Process, seen: Counter[str]) -> Iterator[None]:
     """Count what an owner does in a turn without a word in the log."""
     owners = [(assigned, assigned.owner) for assigned in process.node.partitions.values() if assigned.owner is not None]
     asking = [(assigned, owner) for assigned, owner in owners if owner._barrier.questions]
-    was_cautious, overtaken = process.caution.is_on, process.log.overtaken
+    was_isolating, overtaken = process.isolation.is_on, process.log.overtaken
     yield
     seen["query withheld"] += sum(assigned.owner is not owner for assigned, owner in asking)
-    seen["cautious mode entered"] += process.caution.is_on and not was_cautious
-    seen["cautious mode left"] += was_cautious and not process.caution.is_on and all(one.owner is owner for one, owner in owners)
+    seen["isolation entered"] += process.isolation.is_on and not was_isolating
+    seen["isolation left"] += was_isolating and not process.isolation.is_on and all(one.owner is owner for one, owner in owners)
     seen["reader overtaken by a trim"] += process.log.overtaken - overtaken
     if process.began_empty and any(assigned.owner is not None for assigned in process.node.partitions.values()):
         process.began_empty = False

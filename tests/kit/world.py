@@ -33,9 +33,9 @@ from perdure_platform.config import OwnerLimits
 from perdure_platform.node.assignment import Stage, Surroundings
 from perdure_platform.node.node import Node
 from perdure_platform.node.topics import TaskTopics, describe_namespace, ensure_namespace
-from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.decode import FORMAT_LEVEL
+from perdure_platform.partition.isolation import ProcessIsolation
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.tokens import Tokens
 from perdure_platform.store.digest import digest
@@ -203,7 +203,7 @@ class Process:
     node: Node
     calls: PortCalls
     log: ProcessLog
-    caution: ProcessCaution
+    isolation: ProcessIsolation
     began_empty: bool = False
     """Whether its stores were lost before it started, and it has not led since."""
     wakes_at_ms: int = 0
@@ -277,7 +277,7 @@ class World:
 
     def start(self, calls: PortCalls | None = None, name: str = FIRST) -> Process:
         """Start an owner process."""
-        counted, caution = calls or PortCalls(), ProcessCaution()
+        counted, isolation = calls or PortCalls(), ProcessIsolation(lambda: float(self.clock.ms))
         own = ProcessLog(self.medium)
         log: Any = Port(own, counted, "log")
         around = Surroundings(
@@ -289,7 +289,7 @@ class World:
             audit=_audited,
             aside=_at_once,
             identity=Identity("sim", "sim", 1, "sim", f"instance-{next(self._ids)}", self.reads_format_level),
-            caution=caution,
+            isolation=isolation,
             tokens=self.tokens,
             limits=self.limits,
             monotonic_ms=lambda: float(self.clock.ms),
@@ -298,7 +298,7 @@ class World:
         )
         real = self.said is None
         membership: Any = log.membership("owners", f"{NAMESPACE}.commands", SESSION_MS) if real else SaidMembership(self, name)
-        self.processes[name] = Process(name, Node(NAMESPACE, self.described, around, membership), counted, own, caution)
+        self.processes[name] = Process(name, Node(NAMESPACE, self.described, around, membership), counted, own, isolation)
         return self.processes[name]
 
     def lose_process(self, batches_lost: int, name: str = FIRST) -> None:

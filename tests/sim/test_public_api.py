@@ -82,7 +82,7 @@ class PublicApi(RuleBasedStateMachine):
         self.fates: list[Fate] = []
         self.coming: list[tuple[int, str]] = []
         self.steps = 0
-        limits = replace(LIMITS, turn_records_max=records_max, cached_runs_max=cached, handover_ms=200, cautious_deaths=1_000)
+        limits = replace(LIMITS, turn_records_max=records_max, cached_runs_max=cached, handover_ms=200, suspects_max=0)
         self.world = world = RealWorld(partitions=partitions, limits=limits, said={})
         world.medium.fate = self._fate
         world.medium.delay_ms = lambda what: 150

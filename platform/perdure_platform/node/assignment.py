@@ -22,11 +22,11 @@ from perdure_platform.node.claim_backoff import ClaimBackoff
 from perdure_platform.node.meter import PartitionMeter
 from perdure_platform.node.topics import NamespaceNotFound, TaskTopics, TopicsUnsafe
 from perdure_platform.partition.apply import Applier
-from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Claiming, Identity
 from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Retired
 from perdure_platform.partition.decode import BuildTooOld
+from perdure_platform.partition.isolation import ProcessIsolation
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.owner import PartitionOwner, Parts
 from perdure_platform.partition.rebuild import HistoryGap, NotAStart, Rebuild, Topics
@@ -80,7 +80,7 @@ class Surroundings:
     audit: Callable[[], Future[None]]
     aside: Callable[[Callable[[], None]], Future[None]]
     identity: Identity
-    caution: ProcessCaution
+    isolation: ProcessIsolation
     tokens: Tokens
     limits: OwnerLimits
     monotonic_ms: Callable[[], float]
@@ -190,7 +190,7 @@ class AssignedPartition:
     def hand_over(self) -> bool:
         """Whether the partition may be closed: nothing of it is in flight, and the log knows that its owner leaves alive."""
         if self.stage is Stage.CLAIMING:
-            return False  # to go without a word behind a claim would look like a death, and three make the next owner cautious
+            return False  # to go without a word behind a claim would look like a death, and make suspects of what waits
         return self.owner is None or self.owner.resign()
 
     def close(self) -> None:
@@ -433,7 +433,7 @@ class AssignedPartition:
             self._applier,
             releaser,
             self._clock,
-            around.caution,
+            around.isolation,
             around.tokens,
             around.limits,
             around.aside,

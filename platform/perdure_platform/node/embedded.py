@@ -21,8 +21,8 @@ from perdure_platform.config import DEFAULT_LIMITS, SESSION_TIMEOUT_MS, OwnerLim
 from perdure_platform.node.assignment import Surroundings
 from perdure_platform.node.node import Node
 from perdure_platform.node.topics import Auditor, TaskTopics, describe_namespace, ensure_namespace, require_rights
-from perdure_platform.partition.cautious import ProcessCaution
 from perdure_platform.partition.claim import Identity
+from perdure_platform.partition.isolation import ProcessIsolation
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.tokens import read_tokens
 from perdure_platform.store.rocks import RocksStores, check_writable
@@ -118,7 +118,7 @@ class EmbeddedOwner:
             audit=auditor.ask,
             aside=aside.submit,
             identity=Identity(self._identity, socket.gethostname(), os.getpid(), __version__, uuid.uuid4().hex),
-            caution=ProcessCaution(),
+            isolation=ProcessIsolation(lambda: time.monotonic() * 1000),
             tokens=self._tokens,
             limits=self._limits,
             monotonic_ms=lambda: time.monotonic() * 1000,

@@ -22,12 +22,12 @@ from perdure_platform.partition import spans
 from perdure_platform.partition.append import Appender
 from perdure_platform.partition.apply import Applier, RunChange
 from perdure_platform.partition.barrier import ASK_AGAIN_MS, Barrier
-from perdure_platform.partition.cautious import Admitted, Cautious, ProcessCaution
 from perdure_platform.partition.clock import PartitionClock
 from perdure_platform.partition.confirm import Confirmer, Sent
 from perdure_platform.partition.containment import DEFECT, ENDS_A_CLAIM, as_failure, brief, dead_letter
 from perdure_platform.partition.decode import dead_letter as set_aside
 from perdure_platform.partition.decode import decode, is_origin_new
+from perdure_platform.partition.isolation import Admitted, Isolation, ProcessIsolation, suspects_of
 from perdure_platform.partition.lanes import Lanes
 from perdure_platform.partition.query import Reader, blocked_reply, is_newly_blocked
 from perdure_platform.partition.rebuild import HistoryGap, Topics
@@ -36,6 +36,7 @@ from perdure_platform.partition.runs import Runs
 from perdure_platform.partition.timers import DueRuns
 from perdure_platform.partition.tokens import Tokens
 from perdure_platform.partition.transition import parking
+from perdure_platform.partition.transition.caution import last_death_ms
 from perdure_platform.partition.transition.decide import ActivationDeferred, blocked, decide, nothing, refused
 from perdure_platform.partition.transition.draft import (
     Answer,
@@ -58,7 +59,7 @@ from perdure_platform.store.tables import Tables
 from perdure_schemas.commands import Command
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.events import ActivityTaskScheduled, ResultWaiter
-from perdure_schemas.history import AddressedReply, AppliedOffset, Claim, CommitRecord, Forget, Mark, SettledRequest
+from perdure_schemas.history import AddressedReply, AppliedOffset, Caution, Claim, CommitRecord, Forget, Mark, SettledRequest
 from perdure_schemas.notes import ActivationFailed, Note, RunParked
 from perdure_schemas.replies import PartitionDescribed
 from perdure_schemas.topics import commands_topic, history_topic
@@ -74,8 +75,8 @@ REPLIES_BYTES_MAX = 32 * 1024
 REPLY_BYTES = 200
 """An allowance for the address of an answer."""
 
-CAUTIOUS_LOOK_MS = 5
-"""In cautious mode, inputs that wait are looked at again after this, if nothing comes."""
+ISOLATION_LOOK_MS = 2
+"""Time after which inputs that wait behind a suspect are looked at again, if nothing comes, in milliseconds."""
 
 DEFECT_LOOK_MS = 10_000
 """A run whose due row could not be decided is looked at again after this."""
@@ -96,7 +97,7 @@ class Parts:
     applier: Applier
     releaser: Releaser
     clock: PartitionClock
-    caution: ProcessCaution
+    isolation: ProcessIsolation
     tokens: Tokens
     limits: OwnerLimits
     aside: Callable[[Callable[[], None]], Future[None]]
@@ -136,11 +137,13 @@ class PartitionOwner:
         self._last_append_ms = self._turn_began_ms = now_ms = self._clock.now_ms()
         shared = (self._topics, parts.log, self._tables, self._runs, self._applier, self._appender, self._limits)
         self._trimmer = Trimmer(*shared, now_ms, self._decided, parts.aside)
-        self._cautious = Cautious(parts.caution, self._topics.partition, self._limits, self._strike)
+        blocked, is_behind_a_death = self._blocked(positions.caution)
+        suspects = suspects_of(positions.caution, self._tables, blocked if is_behind_a_death else (), self._limits)
+        self._isolation = Isolation(parts.isolation, self._topics.partition, suspects, self._limits, self._strike, self._next_due_ms)
         self._is_leaving = self._has_resigned = False
         self._release_again(claim_offset)
         self._appender.position(self.next_command_offset - 1, self._releaser.released, self._all_marks(), self._clock.now_ms())
-        self._taken_over = [workflow_id for workflow_id, _ in self._tables.failing()]
+        self._taken_over = blocked
         """Whose code was blocked when this claim began, and has not been tried since."""
         self._trying_again: frozenset[str] = frozenset()
 
@@ -150,7 +153,7 @@ class PartitionOwner:
         """Settle what the log gave back, then decide what arrived. Raises Retired, HistoryGap, LogCorrupt."""
         self._settle(history)  # 4 confirm, 5 apply, 6 release
         now_ms = self._turn_began_ms = self._clock.now_ms()
-        admitted = self._admit(commands, now_ms)  # everything, unless owners of the partition died lately
+        admitted = self._admit(commands, now_ms)  # everything, unless it may have ended the owner before
         inputs, dead_letters = self._decode(admitted, now_ms)  # 1
         for workflow_id, arrived in inputs.items():  # each run once
             for batch in self._cut(arrived):
@@ -158,17 +161,17 @@ class PartitionOwner:
                     batch = self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
         # Last: what stood before the turn's other records would be there twice if only a part of the turn landed.
         self._appender.add_dead_letters(dead_letters, now_ms, self._releaser.released)
-        self._end_turn(now_ms, admitted)
+        self._end_turn(now_ms)
 
     def _admit(self, commands: Sequence[Record], now_ms: int) -> Admitted:
         due = self._take_undeliverable() if self._trimmer.wants_quiet or self._is_leaving else self._take_due(now_ms)
-        return self._cautious.admit(
+        return self._isolation.admit(
             self._without_gap(commands),
             due,
             self._applier.positions.caution,
-            now_ms,
             is_quiet=not self.confirmer.in_flight and not self._trimmer.wants_quiet,
             confirmed_sequence=self._confirmed_sequence,
+            caught_up_ms=self._barrier.caught_up_ms,
         )
 
     def _without_gap(self, commands: Sequence[Record]) -> Sequence[Record]:
@@ -176,7 +179,7 @@ class PartitionOwner:
 
         Offsets that are missing each time do not exist: a broker may leave some out.
         """
-        expected = max(self.next_command_offset, self._cautious.queued_to + 1)
+        expected = max(self.next_command_offset, self._isolation.queued_to + 1)
         for index, record in enumerate(commands):
             if record.offset > expected and not self._gap.is_believed(expected):
                 self.skipped_commands = True
@@ -410,19 +413,19 @@ class PartitionOwner:
             late = self._append(decision, now_ms, (letter,))
         self._remember(decision, (item,), late, now_ms)
 
-    def _end_turn(self, now_ms: int, admitted: Admitted) -> None:
+    def _end_turn(self, now_ms: int) -> None:
         watermark = self.next_command_offset - 1
         if self._appender.end_turn(watermark, self._marks_to_record()):
             self._recorded_marks = dict(self._marks)
         self._prepare_reads()
-        if admitted.strikes >= 0 and self._appender.sequence == self._cautious.sequence:
-            self._position(now_ms)  # what was tried came to nothing that is recorded, and survived
+        if not self._reads and self._isolation.wants_record(self._appender.sequence):
+            self._position(now_ms)  # what was tried has survived, and nothing else says so
         if self._barrier.turn(now_ms, self.next_command_offset, self._applier.positions.next_offset, self._confirmed_sequence):
             for workflow_id in self._overdue:
                 self._due.add(workflow_id, now_ms)
             self._overdue.clear()
         self._reader.turn()
-        if not self._is_leaving and (self._trimmer.wants_quiet or not self._cautious.is_on):  # a trim half done counts for nothing
+        if not self._is_leaving and (self._trimmer.wants_quiet or not self._isolation.is_on):  # a trim half done counts for nothing
             self._trimmer.turn(now_ms, is_settled=self.is_settled, in_flight_bytes=self.confirmer.in_flight_bytes)
         self._write_position_when_idle(now_ms, watermark)
 
@@ -453,6 +456,20 @@ class PartitionOwner:
         self._appender.strike(workflow_id, command_offset, self._releaser.released, now_ms)
         self._last_append_ms = now_ms
         return self._appender.sequence
+
+    def _blocked(self, caution: Caution) -> tuple[list[str], bool]:
+        """Whose code is blocked and is tried again by this claim, and whether a death has called for it.
+
+        Behind a death, runs beyond the limit of suspects wait until their time comes: one of them may have ended the last owner.
+        """
+        blocked = [workflow_id for workflow_id, _ in self._tables.failing()]
+        is_behind_a_death = last_death_ms(caution) == self._leading_since_ms
+        suspects_max = self._limits.suspects_max
+        return (blocked[:suspects_max] if is_behind_a_death and suspects_max else blocked), is_behind_a_death
+
+    def _next_due_ms(self, workflow_id: str) -> int:
+        state = self._runs.entry(workflow_id).state
+        return state.next_due_ms() if state is not None else 0
 
     # -- effects
 
@@ -546,7 +563,7 @@ class PartitionOwner:
         """Whether commands may be taken: what is in flight, and what waits to leave, is bounded (design.md 5)."""
         return (
             not self._trimmer.wants_quiet
-            and self._cautious.has_room
+            and self._isolation.has_room
             and len(self.confirmer.in_flight) < self._limits.in_flight_records_max
             and self.confirmer.in_flight_bytes < self._limits.in_flight_bytes_max
             and self._lanes.waiting < self._limits.unsent_effects_max
@@ -561,13 +578,13 @@ class PartitionOwner:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is in flight and every effect is acknowledged."""
-        return not self.confirmer.in_flight and self._releaser.is_settled and not self._cautious.is_trying
+        return not self.confirmer.in_flight and self._releaser.is_settled and not self._isolation.is_trying
 
     def resign(self) -> bool:
         """Take nothing more; once everything is settled, record that this owner leaves alive. True when that is done too."""
         if not self._is_leaving:
             self._is_leaving = True
-            self._cautious.drop()
+            self._isolation.drop()
         if self.is_settled and not self._has_resigned:
             self._has_resigned = True
             self._position(self._clock.now_ms(), resigned=True)
@@ -578,15 +595,15 @@ class PartitionOwner:
         is_reading = self._barrier.is_waiting or bool(self._reads) or self._reader.is_busy
         if is_reading or self._lanes.has_work or self._taken_over or self._trimmer.wants_quiet:
             return 1
-        if self._cautious.has_more:
-            return CAUTIOUS_LOOK_MS
+        if self._isolation.has_more:
+            return ISOLATION_LOOK_MS
         until_due_ms = self._due.next_ms() - self._clock.now_ms() if not self._is_leaving else ASK_AGAIN_MS  # nothing is taken up any more
         patience_ms = ASK_AGAIN_MS if self._barrier.questions else self._limits.idle_position_ms
         return max(0, min(until_due_ms, patience_ms))
 
     def close(self) -> None:
         """The claim is over, or the partition was handed over; memory goes."""
-        self._cautious.close()
+        self._isolation.close()
         self._releaser.close()
         self._runs.close()
 

@@ -8,9 +8,11 @@ import pytest
 
 from perdure._replay import border
 from perdure._replay.loop import WorkflowLoop
-from perdure_platform.partition.cautious import Admitted, Cautious, ProcessCaution
+from perdure_platform.partition import isolation, owner
+from perdure_platform.partition.isolation import Admitted, Isolation, ProcessIsolation, Suspects
 from perdure_platform.partition.owner import PartitionOwner
-from perdure_schemas.history import Caution
+from perdure_platform.partition.transition import caution
+from perdure_platform.partition.transition.state import FAR_AHEAD_MS
 
 
 def ready_set(patch: pytest.MonkeyPatch) -> None:
@@ -31,18 +33,34 @@ def ready_set(patch: pytest.MonkeyPatch) -> None:
 
 
 def strike_not_awaited(patch: pytest.MonkeyPatch) -> None:
-    """An input is tried as soon as its strike is appended."""
-    original = Cautious._go_on
+    """A suspect is tried as soon as its strike is appended."""
+    original = Isolation.admit
 
-    def mutant(self: Any, known: Caution, is_quiet: bool, confirmed_sequence: int) -> Admitted:
-        return original(self, known, is_quiet, self.sequence)
+    def mutant(self: Any, *arguments: Any, confirmed_sequence: int, **keywords: Any) -> Admitted:
+        return original(self, *arguments, confirmed_sequence=self._sequence, **keywords)
 
-    patch.setattr(Cautious, "_go_on", mutant)
+    patch.setattr(Isolation, "admit", mutant)
 
 
 def strikes_at_once(patch: pytest.MonkeyPatch) -> None:
-    """Each partition of a process tries an input of its own."""
-    patch.setattr(ProcessCaution, "take", lambda self, partition: True)
+    """Each partition of a process tries a suspect of its own."""
+    patch.setattr(ProcessIsolation, "take", lambda self, partition: True)
+    patch.setattr(ProcessIsolation, "holds_up", lambda self, partition: False)
+
+
+def suspects_flow(patch: pytest.MonkeyPatch) -> None:
+    """What an owner may have been handling when it died is given to the next one like everything else."""
+    patch.setattr(owner, "suspects_of", lambda *arguments: Suspects())
+
+
+def all_are_suspects(patch: pytest.MonkeyPatch) -> None:
+    """Behind a death every input is tried on its own, also what has come since."""
+    patch.setattr(isolation, "last_death_ms", lambda caution: FAR_AHEAD_MS)
+
+
+def group_cleared_early(patch: pytest.MonkeyPatch) -> None:
+    """The strike of a group is cleared by the first record behind it, and not by the one behind all of it."""
+    patch.setattr(caution, "_is_group_tried", lambda known: False)
 
 
 def border_skipped(patch: pytest.MonkeyPatch) -> None:

@@ -216,11 +216,16 @@ KILLERS: dict[str, Killer] = {
     ),
     "ready_set": One("unit/sdk/replay/test_code.py::test_tasks_run_in_the_order_in_which_they_were_started"),
     "strike_not_awaited": One(
-        _OWNER + "test_cautious.py::test_an_input_is_let_through_once_its_announcement_is_confirmed_and_the_next_one_after_that"
+        _OWNER + "test_isolation.py::test_a_suspect_is_let_through_once_its_announcement_is_confirmed_and_the_next_one_after_that"
     ),
     "border_skipped": One("unit/sdk/replay/test_border.py::test_what_cannot_be_recorded_fails_its_activation_with_an_error_that_names_it"),
     "defects_not_contained": One(_OWNER + "test_containment.py::test_a_defect_over_an_activation_blocks_its_run_and_heals"),
-    "strikes_at_once": One(_OWNER + "test_cautious.py::test_a_process_tries_one_input_at_a_time_over_all_its_partitions"),
+    "strikes_at_once": One(
+        _OWNER + "test_isolation.py::test_a_process_tries_one_suspect_at_a_time_over_all_its_partitions_and_each_has_its_turn"
+    ),
+    "suspects_flow": One(_OWNER + "test_deadly_code.py::test_a_run_that_ends_its_owners_is_parked_after_four_deaths"),
+    "all_are_suspects": One(_OWNER + "test_deadly_code.py::test_what_comes_after_a_death_is_not_announced"),
+    "group_cleared_early": One("property/test_caution.py::test_the_strike_of_a_group_is_cleared_by_the_position_record_behind_all_of_it"),
 }
 """What kills each mutant. Seeds and numbers of calls mean something else after a change of the simulation: then the search finds others,
 and `make mutants` says which."""

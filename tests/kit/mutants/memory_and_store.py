@@ -23,8 +23,8 @@ def written_on_append(patch: pytest.MonkeyPatch) -> None:
     def apply(self: Any, judged: Sequence[Judged]) -> None:
         original_apply(self, [one for one in judged if one.offset >= self.positions.next_offset])
 
-    def end_turn(self: Any, now_ms: int, admitted: Any) -> None:
-        original_end(self, now_ms, admitted)
+    def end_turn(self: Any, now_ms: int) -> None:
+        original_end(self, now_ms)
         applier = self._applier
         for sent in self.confirmer.in_flight:
             live = applier.positions.live

@@ -35,8 +35,8 @@ def _send_effects(self: Any, sent: Any, offset: int, chosen: Callable[[Effect], 
 def _effects_when_appended(patch: pytest.MonkeyPatch, chosen: Callable[[Effect], bool]) -> None:
     original = PartitionOwner._end_turn
 
-    def mutant(self: Any, now_ms: int, admitted: Any) -> None:
-        original(self, now_ms, admitted)
+    def mutant(self: Any, now_ms: int) -> None:
+        original(self, now_ms)
         for ahead, sent in enumerate(self.confirmer.in_flight):
             _send_effects(self, sent, self._applier.positions.next_offset + ahead, chosen)
 
@@ -91,7 +91,7 @@ def park_reissue(patch: pytest.MonkeyPatch) -> None:
         if parked:
             again = Decision("", (), None, (), (), (), tuple(parked), (), ())
             self._appender.add(again, now_ms, self._releaser.released)
-        original(self, now_ms, admitted)
+        original(self, now_ms)
 
     patch.setattr(Releaser, "_resend_commands", resend)
     patch.setattr(PartitionOwner, "_end_turn", end_turn)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from perdure_schemas.history import Caution, Checkpoint, Claim, HistoryRecord, PositionRecord, Strike
+from perdure_schemas.history import Caution, Checkpoint, Claim, CommitRecord, HistoryRecord, PositionRecord, Strike
 
 DEATHS_KEPT = 16
 STRIKES_KEPT = 16
-"""Of so many workflow ids; the one that struck longest ago is forgotten first."""
+"""Maximum number of workflow ids whose strikes are kept; the one that struck longest ago is forgotten first."""
+
+GROUP = "\x00group"
+"""Workflow id, which no workflow can have, of a strike that announces several suspects."""
 
 
 def advance_caution(caution: Caution, record: HistoryRecord, time_ms: int) -> Caution:
@@ -22,6 +25,8 @@ def advance_caution(caution: Caution, record: HistoryRecord, time_ms: int) -> Ca
             return record.caution  # who has read from further back has come to the same
         case PositionRecord(resigned=True):
             return replace(caution, struck="", is_struck=False, resigned=True)  # who leaves does not try what it has announced
+        case CommitRecord() if _is_group_tried(caution):
+            return caution  # it may be the first of many; a position record says that all of the group have been tried
         case _:
             if not caution.is_struck and not caution.resigned:
                 return caution
@@ -45,6 +50,10 @@ def _claimed(caution: Caution, claim: Claim, time_ms: int) -> Caution:
     return Caution(deaths, strikes, instance_id=claim.instance_id)
 
 
-def is_cautious(caution: Caution, now_ms: int, deaths: int, window_ms: int) -> bool:
-    """Whether so many owners died within `window_ms` that an input may be what ends them."""
-    return sum(1 for died_ms in caution.deaths.values() if now_ms - died_ms < window_ms) >= deaths
+def _is_group_tried(caution: Caution) -> bool:
+    return caution.is_struck and caution.struck == GROUP
+
+
+def last_death_ms(caution: Caution) -> int:
+    """Recorded time at which the last death of an owner was found, by the claim of the next one; 0 for no death."""
+    return max(caution.deaths.values(), default=0)
