@@ -209,8 +209,9 @@ class CodeInstance(Runtime):
         previous = asyncio._get_running_loop()
         asyncio._set_running_loop(self._loop)
         try:
-            self._watchdog.begin(f"dropping workflow {self._start.workflow_id!r}")
-            contextvars.copy_context().run(self._unwind)
+            self._watchdog.begin(f"dropping workflow {self._start.workflow_id!r}, run {self._start.run_id}")
+            with refuse.waits_refused():
+                contextvars.copy_context().run(self._unwind)
         except BaseException as error:  # noqa: BLE001 - nothing that dropped code does may reach the owner
             _logger.debug("workflow %r: %r while it was dropped", self._start.workflow_id, error)
         finally:
@@ -249,7 +250,7 @@ class CodeInstance(Runtime):
         if self._interrupted:
             self._error = TimeoutError(
                 f"[deadlock] workflow {self._start.workflow_id!r}, run {self._start.run_id}: its code ran for more than "
-                f"{self._watchdog.timeout_ms} ms without waiting, and was interrupted. {_where(self._loop)}"
+                f"{self._watchdog.timeout_ms} ms without waiting, and was interrupted at {self._watchdog.stood_at}. {_where(self._loop)}"
             )
         return refused
 
@@ -259,7 +260,8 @@ class CodeInstance(Runtime):
         asyncio._set_running_loop(self._loop)
         try:
             self._watchdog.begin(f"workflow {self._start.workflow_id!r}, run {self._start.run_id}")
-            yield
+            with refuse.waits_refused():
+                yield
         finally:
             self._interrupted = self._watchdog.end()  # it may have hit a task that kept it to itself
             asyncio._set_running_loop(previous)

@@ -11,11 +11,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime
+import functools
 import gc
 import os
+import queue
 import random
 import re
 import secrets
+import select
+import signal
 import sys
 import threading
 import time
@@ -33,6 +37,8 @@ class _State(threading.local):
     inside = False
     """Whether this thread is in an activation, restricted at the moment or not."""
     first: RestrictedWorkflowAccessError | None = None
+    may_wait = True
+    """Whether this thread may wait for another one: False for all code of a run, queries too."""
 
 
 _state = _State()
@@ -44,6 +50,7 @@ _CLOCK = "use workflow.now(), workflow.time() or workflow.time_ns()"
 _RANDOM = "use workflow.random() or workflow.uuid4()"
 _ACTIVITY = "do it in an activity (workflow.execute_activity)"
 _SLEEP = "use await workflow.sleep() or asyncio.sleep()"
+_WAIT = "use await workflow.wait_condition() or asyncio primitives: nothing else runs while workflow code waits for a thread"
 _THREAD = "use asyncio tasks, or an activity (workflow.execute_activity)"
 
 _MACHINERY = ("importlib.", "_frozen_importlib")
@@ -80,12 +87,23 @@ _AUDITED = {
 @contextlib.contextmanager
 def unrestricted() -> Iterator[None]:
     """Lift it for a block. Code that waits in such a block may leave it when its run is dropped: that puts nothing back."""
-    before = _state.active
-    _state.active = False
+    before, could_wait = _state.active, _state.may_wait
+    _state.active, _state.may_wait = False, True
     try:
         yield
     finally:
         _state.active = before and _state.inside
+        _state.may_wait = could_wait
+
+
+@contextlib.contextmanager
+def waits_refused() -> Iterator[None]:
+    """Refuse to wait for other threads, in a block in which code of a run is called."""
+    _state.may_wait = False
+    try:
+        yield
+    finally:
+        _state.may_wait = True
 
 
 def enter() -> None:
@@ -110,6 +128,7 @@ def install(module_names: set[str]) -> None:
             _wrap_functions()
             _wrap_datetime()
             _wrap_threads()
+            _wrap_waits()
             _wrap_unraisable()
             sys.addaudithook(_audit)
     for name in module_names:
@@ -204,6 +223,9 @@ def _wrap_functions() -> None:
             _RANDOM,
         ),
         (uuid, ("uuid1", "uuid4", "uuid6", "uuid7", "uuid8"), _RANDOM),
+        (select, ("select", "poll", "epoll", "kqueue"), _ACTIVITY),
+        (os, ("read", "readv", "pread", "wait", "wait3", "wait4", "waitid", "waitpid"), _ACTIVITY),
+        (signal, ("pause", "sigwait", "sigwaitinfo", "sigtimedwait"), _ACTIVITY),
         (secrets, ("token_bytes", "token_hex", "token_urlsafe", "randbelow", "randbits", "choice"), _RANDOM),
     ):
         for name in names:
@@ -240,6 +262,48 @@ def _wrap_threads() -> None:
         original(self)
 
     threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def _wrap_waits() -> None:
+    """Waits for other threads: they would end only when the watchdog ends the process, because it cannot interrupt them.
+
+    `Condition.wait` is what events, semaphores, barriers, queues and futures of threads wait in. A plain lock that is held is not
+    found: its `acquire` is C, and everything uses it.
+    """
+    _refuse_waiting(threading.Condition, "wait", "waiting for another thread (threading.Condition.wait)")
+    _refuse_waiting(threading.Thread, "join", "waiting for a thread to end (Thread.join)")
+    (entries,) = gc.get_referents(queue.SimpleQueue.__dict__)
+    original = entries["get"]
+
+    def get(self: queue.SimpleQueue[Any], block: bool = True, timeout: float | None = None) -> Any:
+        if not _state.may_wait and block and self.empty() and not _is_called_by_logging():
+            _refuse("waiting for another thread (queue.SimpleQueue.get)", _WAIT)
+        return original(self, block, timeout)
+
+    entries["get"] = get
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(queue.SimpleQueue))
+
+
+def _refuse_waiting(kind: type, name: str, what: str) -> None:
+    original = getattr(kind, name)
+
+    @functools.wraps(original)
+    def wrapper(self: Any, timeout: float | None = None) -> Any:
+        if not _state.may_wait and not _is_called_by_logging():
+            _refuse(what, _WAIT)
+        return original(self, timeout)
+
+    setattr(kind, name, wrapper)
+
+
+def _is_called_by_logging() -> bool:
+    """Whether a handler of the standard logging waits, be it for room in a queue."""
+    frame = sys._getframe(2)  # noqa: SLF001 - the interpreter's own door to the stack
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("logging"):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def _wrap_unraisable() -> None:
