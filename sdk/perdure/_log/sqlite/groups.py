@@ -1,7 +1,7 @@
 """Groups in the file: members with leases that share out the partitions of a topic (sharing.py), and what they have committed.
 
 A lease runs on the machine's monotonic clock, which all of its processes share and nobody sets. It starts over with the machine:
-a lease that would end later than one made now was made before.
+a lease that would end later than one made now was made before. The death of a member's process ends its lease at once (presence.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import apsw
 from perdure._log.errors import LogClosed, LogError, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import DescribedMember, GroupDescription, Record
 from perdure._log.sharing import changes
+from perdure._log.sqlite import presence
 from perdure._log.sqlite.catalog import Catalog
 from perdure._log.sqlite.database import Database, transaction
 from perdure._log.sqlite.reader import PartitionReader
@@ -41,6 +42,7 @@ class GroupMember:
         self.name = f"{os.getpid()}-{uuid.uuid4().hex}"  # who describes the group is told the process
         self.connection = database.connect()
         self.catalog = Catalog(database, self.connection)
+        self._presence = presence.Presence(database.path, self.name)
         self._database = database
         self._group = group
         self._topic = topic
@@ -95,6 +97,7 @@ class GroupMember:
                 self.connection.execute("DELETE FROM member WHERE grp = ? AND name = ?", (self._group, self.name))
                 self.connection.execute("UPDATE holding SET member = NULL WHERE grp = ? AND member = ?", (self._group, self.name))
         finally:
+            self._presence.leave()
             self.connection.close()
 
     def _leases(self, now_ms: int) -> dict[str, bool]:
@@ -102,7 +105,10 @@ class GroupMember:
         rows: list[Any] = self.connection.execute(
             "SELECT name, session_timeout_ms, lease_until_ms FROM member WHERE grp = ? ORDER BY joined", (self._group,)
         ).fetchall()
-        return {name: now_ms < until_ms <= now_ms + session_ms for name, session_ms, until_ms in rows}
+        return {
+            name: now_ms < until_ms <= now_ms + session_ms and (name == self.name or not presence.is_dead(self._database.path, name))
+            for name, session_ms, until_ms in rows
+        }
 
     def _holdings(self) -> dict[int, tuple[str | None, int]]:
         rows: list[Any] = self.connection.execute(
@@ -124,11 +130,16 @@ class GroupMember:
             if not runs:  # the own one too: who slept through its lease begins anew, behind the others
                 self.connection.execute("DELETE FROM member WHERE grp = ? AND name = ?", (self._group, name))
                 self.connection.execute("UPDATE holding SET member = NULL WHERE grp = ? AND member = ?", (self._group, name))
+                if name != self.name:
+                    presence.forget(self._database.path, name)
         self.connection.execute(
             "INSERT INTO member(grp, name, session_timeout_ms, lease_until_ms) VALUES (?1, ?2, ?3, ?4)"
             " ON CONFLICT(grp, name) DO UPDATE SET lease_until_ms = ?4",
             (self._group, self.name, self._session_timeout_ms, now_ms + self._session_timeout_ms),
         )
+        if self.name not in leases:
+            named: list[Any] = self.connection.execute("SELECT name FROM member").fetchall()
+            presence.sweep(self._database.path, {name for (name,) in named})
         members = [name for name, runs in leases.items() if runs]
         if self.name not in members:
             members.append(self.name)
