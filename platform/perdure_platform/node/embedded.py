@@ -21,6 +21,7 @@ from perdure_platform.config import DEFAULT_LIMITS, SESSION_TIMEOUT_MS, OwnerLim
 from perdure_platform.node.assignment import Surroundings
 from perdure_platform.node.node import Node
 from perdure_platform.node.topics import Auditor, TaskTopics, describe_namespace, ensure_namespace, require_rights
+from perdure_platform.node.waiting import Waiting
 from perdure_platform.partition.claim import Identity
 from perdure_platform.partition.isolation import ProcessIsolation
 from perdure_platform.partition.lanes import Lanes
@@ -127,10 +128,12 @@ class EmbeddedOwner:
         )
         membership = log.membership(owners_group(self._namespace), commands_topic(self._namespace), self._session_timeout_ms)
         node = Node(self._namespace, described, around, membership)
+        waiting = Waiting(log, self._namespace, self._session_timeout_ms, aside.submit, around.monotonic_ms)
         auditor.start()
         try:
             while not self._stop.is_set():
                 node.turn(wait_max_ms=200)
+                waiting.turn(leads=bool(node.partitions))
                 self._ready.set()
                 self.failure = node.failure()
         finally:
