@@ -22,6 +22,8 @@ class RefusalCode(StrEnum):
     NOT_READY = "not_ready"
     QUERY_REJECTED = "query_rejected"
     QUERY_FAILED = "query_failed"
+    PARTITION_STOPPED = "partition_stopped"
+    """Nobody leads, and nothing is known: the request stays in the log and may be carried out later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request was refused; nothing happened. `code` is a RefusalCode, the rest depends on it."""
+    """A request was refused; nothing happened, unless `code` says otherwise. It is a RefusalCode, and the rest depends on it."""
 
     code: str
     message: str

@@ -3,6 +3,7 @@
 PerdureError
 └── RPCError                                a call was refused or not answered; `status` says how
     ├── NamespaceNotFound                   caller: the namespace must be created first
+    ├── PartitionStoppedError               operator: the workflow's partition is stopped, and nobody can be told anything
     └── RPCTimeoutOrCancelledError          caller, later: no answer before the deadline; a call that only reads
         └── OutcomeUnknownError             caller, later: the same for a call that acts; it may still have acted, or act yet
 """
@@ -51,6 +52,17 @@ class NamespaceNotFound(RPCError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, RPCStatusCode.NOT_FOUND)
+
+
+class PartitionStoppedError(RPCError):
+    """The partition that the call is about is stopped, until an operator acts; the message says why.
+
+    A call that reads raises this error. A call that acts raises OutcomeUnknownError with this error as its cause: the request stays in
+    the log, and is carried out once the partition works again, unless it has expired by then.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, RPCStatusCode.UNAVAILABLE)
 
 
 class RPCTimeoutOrCancelledError(RPCError):

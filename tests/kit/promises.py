@@ -102,6 +102,8 @@ class Promises:
         elif kind == "replies":
             reply = codec.decode_reply(record.value)
             if reply.request_id in self.asked:
+                if isinstance(reply.body, replies.Refused) and reply.body.code == replies.RefusalCode.PARTITION_STOPPED:
+                    return  # it says that nobody knows
                 self._reply(self.asked[reply.request_id], reply.request_id, reply.body)
 
     # -- what leaves

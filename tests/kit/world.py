@@ -268,6 +268,8 @@ class World:
         self._is_quiet = False
         self.found_right: set[bytes] = set()
         """Logs with their stores that need not be checked again. Failures at neighbouring calls leave the same: worlds may share it."""
+        self.told_stopped: dict[str, str] = {}
+        """Requests whose clients were told that the partition is stopped, and in which words."""
         self.checks_remainder = True
         """Whether `perdure_check` also reads what is left of a trimmed log as if there had been nothing else."""
         self.observe: Callable[[Process], AbstractContextManager[None]] = lambda process: nullcontext()
@@ -328,6 +330,9 @@ class World:
             reply = codec.decode_reply(record.value)
             asked = self.asked.get(reply.request_id)
             if asked is None or asked.answer is not None:
+                continue
+            if isinstance(reply.body, Refused) and reply.body.code == RefusalCode.PARTITION_STOPPED:
+                self.told_stopped[reply.request_id] = reply.body.message  # it asks again, though others would be content with the error
                 continue
             if asked.is_read and isinstance(reply.body, Refused) and reply.body.code in (RefusalCode.NOT_READY, RefusalCode.NOT_FOUND):
                 continue  # it asks again

@@ -18,6 +18,9 @@ from perdure_check.verdict import Witness
 
 READS = frozenset({"QueryWorkflow", "AwaitWorkflow", "DescribeWorkflow", "FetchHistory", "ListWorkflows", "DescribePartition"})
 _OUTCOMES = frozenset({"WorkflowStarted", "Accepted", "Refused"})
+_OUTCOME_UNKNOWN = frozenset({"expired", "partition_stopped"})
+"""Codes of refusals that say nothing about what becomes, or became, of the request."""
+
 _STATUS = {
     "WorkflowExecutionCompleted": 2,
     "WorkflowExecutionFailed": 3,
@@ -137,7 +140,7 @@ class Acknowledged(Rule):
 
     def _outcome(self, arrived: Arrived, request_id: str, body: Decoded) -> None:
         self._replies += 1
-        if body[KIND] == "Refused" and body["code"] == "expired":
+        if body[KIND] == "Refused" and body["code"] in _OUTCOME_UNKNOWN:
             return
         settled = [one for one in self.context.settled.get(request_id, ()) if one.workflow_id == self._acting[request_id]]
         if any(one.signature == signature_of(body) for one in settled):

@@ -17,7 +17,7 @@ from perdure._log.errors import LogBusy, LogError, LogMisconfigured, LogUnauthor
 from perdure._replay.registry import RegistryError
 from perdure._telemetry.terminal import harmless_lines
 from perdure.exceptions import WorkflowAlreadyStartedError
-from perdure.service import RPCError, RPCStatusCode, RPCTimeoutOrCancelledError
+from perdure.service import PartitionStoppedError, RPCError, RPCStatusCode, RPCTimeoutOrCancelledError
 from perdure_platform.node.topics import NamespaceNotFound
 from perdure_platform.partition.tokens import TokenKeysUnusable
 from perdure_schemas.errors import LimitExceeded, PerdureError
@@ -111,6 +111,8 @@ def ending_of(error: Exception, log_url: str = "") -> tuple[ExitCode, str, str] 
     log_url = log_url.partition("?")[0]  # what follows may hold passwords
     message = str(error) or type(error).__name__
     match error:
+        case RPCTimeoutOrCancelledError() if isinstance(error.__cause__, PartitionStoppedError):
+            return ExitCode.UNAVAILABLE, message, "perdure partition list"
         case RPCTimeoutOrCancelledError():
             return ExitCode.UNAVAILABLE, message, _no_answer(log_url)
         case RPCError():

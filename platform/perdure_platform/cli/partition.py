@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
+from perdure._telemetry.terminal import harmless_lines
 from perdure.client import Client
-from perdure.service import RPCTimeoutOrCancelledError
+from perdure.service import PartitionStoppedError, RPCTimeoutOrCancelledError
 from perdure_platform.cli.connection import connected, opened_log
 from perdure_platform.cli.exits import ExitCode, fail, reporting, run
 from perdure_platform.cli.garbage import collect_seldom
@@ -40,17 +41,23 @@ Chosen = Annotated[
 
 @commands.command("list")
 def list_(log_url: LogUrl = DEFAULT_LOG, namespace: Namespace = None, as_json: AsJson = False) -> None:
-    """Show the owner, the claim, the positions and the counters of each partition. Exit code 3 if one has no owner that answers."""
+    """Show the owner, the claim, the positions and the counters of each partition; of one that is stopped, why.
+
+    Exit code 3 if one is stopped, or has no owner that answers.
+    """
 
     async def work() -> None:
         async with connected(log_url, namespace) as client:
             found = await described(client, range(client.connection.channel.partition_count))
         if as_json:
-            print_json([jsonable(one) if one else {"partition": number, "owner": None} for number, one in found.items()])
+            print_json([_json_row(number, one) for number, one in found.items()])
         else:
             head = ("partition", "owner", "host", "claim", "open runs", "cached", "watermark", "released", "history", "in flight", "dead")
             print_table(head, [_row(number, one) for number, one in found.items()])
-        if None in found.values():
+            for one in found.values():
+                if isinstance(one, PartitionStoppedError):
+                    typer.echo(f"perdure: {harmless_lines(one.message)}", err=True)
+        if not all(isinstance(one, PartitionDescribed) for one in found.values()):
             raise typer.Exit(int(ExitCode.UNAVAILABLE))
 
     run(work(), log_url)
@@ -85,7 +92,10 @@ def verify(chosen: Chosen = None, log_url: LogUrl = DEFAULT_LOG, namespace: Name
         async with connected(log_url, namespace) as client:
             numbers = _numbers(chosen, client.connection.channel.partition_count)
             answering = await described(client, numbers)  # who does not answer this gets no long wait for a digest
-            return [await _compared(client, number, log_url, namespace, answers=answering[number] is not None) for number in numbers]
+            return [
+                await _compared(client, number, log_url, namespace, answers=isinstance(answering[number], PartitionDescribed))
+                for number in numbers
+            ]
 
     results = run(work(), log_url)
     verdicts = [verdict for _, verdict in results]
@@ -123,12 +133,14 @@ def rebuild(
             print_table(FOLDED_HEAD, [_folded_row(folded) for folded in results])
 
 
-async def described(client: Client, partitions: Sequence[int]) -> dict[int, PartitionDescribed | None]:
+async def described(client: Client, partitions: Sequence[int]) -> dict[int, PartitionDescribed | PartitionStoppedError | None]:
     """What the owners say of their partitions; None where none answers."""
 
-    async def one(partition: int) -> PartitionDescribed | None:
+    async def one(partition: int) -> PartitionDescribed | PartitionStoppedError | None:
         try:
             return await client.describe_partition(partition, rpc_timeout=ANSWER_TIMEOUT)
+        except PartitionStoppedError as error:
+            return error
         except RPCTimeoutOrCancelledError:
             return None
 
@@ -136,9 +148,16 @@ async def described(client: Client, partitions: Sequence[int]) -> dict[int, Part
     return dict(zip(partitions, answers, strict=True))
 
 
-def _row(number: int, one: PartitionDescribed | None) -> tuple[object, ...]:
-    if one is None:
-        return (number, "no owner answers", *[""] * 9)
+def _json_row(number: int, one: PartitionDescribed | PartitionStoppedError | None) -> object:
+    if isinstance(one, PartitionDescribed):
+        return jsonable(one)
+    stopped = {} if one is None else {"stopped": one.message}
+    return {"partition": number, "owner": None, **stopped}
+
+
+def _row(number: int, one: PartitionDescribed | PartitionStoppedError | None) -> tuple[object, ...]:
+    if not isinstance(one, PartitionDescribed):
+        return (number, "no owner answers" if one is None else "STOPPED", *[""] * 9)
     dead = ", ".join(f"{count} {cause}" for cause, count in sorted(one.dead.items())) or 0
     return (
         number,

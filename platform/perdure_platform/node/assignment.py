@@ -1,6 +1,6 @@
 """One partition in this process, from the moment membership gives it to the moment it is taken away:
 
-    open -> rebuild -> claim -> own -> (retired -> open …) -> handed over
+    open -> rebuild -> claim -> own -> (retired -> open …) -> handed over, or stopped
 
 Each step is an object of `partition/`; here is only the order, and what happens when a step ends badly.
 """
@@ -20,6 +20,7 @@ from perdure._replay.host import WorkflowHost
 from perdure_platform.config import OwnerLimits
 from perdure_platform.node.claim_backoff import ClaimBackoff
 from perdure_platform.node.meter import PartitionMeter
+from perdure_platform.node.stopped import StoppedPartition
 from perdure_platform.node.topics import NamespaceNotFound, TaskTopics, TopicsUnsafe
 from perdure_platform.partition.apply import Applier
 from perdure_platform.partition.claim import Claiming, Identity
@@ -120,6 +121,7 @@ class AssignedPartition:
         self._moved = True
         self._meter: PartitionMeter | None = None
         self.owner: PartitionOwner | None = None
+        self._stopped: StoppedPartition | None = None
         self.failure: Exception | None = None
         around.lanes.on_history_failed.append(self._history_failed)
 
@@ -128,6 +130,8 @@ class AssignedPartition:
     def positions(self) -> dict[TopicPartition, int]:
         """What to read, and from where."""
         partition = self.topics.partition
+        if self._stopped is not None:
+            return self._stopped.positions()
         if self.stage is Stage.SEARCHING and self._search is not None:
             return {(self._history, partition): self._search.next_offset}
         if self._rebuild is None:
@@ -160,6 +164,8 @@ class AssignedPartition:
                 return 2
             case Stage.REBUILDING:
                 return 10
+            case Stage.STOPPED if self._stopped is not None:
+                return self._stopped.wait_ms
             case _:
                 return 1000
 
@@ -197,6 +203,7 @@ class AssignedPartition:
         """Give the partition up."""
         self._around.lanes.on_history_failed.remove(self._history_failed)
         self._drop()
+        self._stopped = None
         self.stage = Stage.STOPPED
 
     def out_of_range(self, error: OffsetOutOfRange) -> None:
@@ -205,6 +212,9 @@ class AssignedPartition:
         Where history was trimmed, the fold begins anew at a start that the log has now. Records that are gone otherwise stop the
         partition: below its position (B1), and at the end, where a store or an owner has seen more than there is (B4).
         """
+        if self._stopped is not None:
+            self._stopped.read_anew()
+            return
         place = (error.topic, self.topics.partition)
         try:
             start = self._around.log.start_offsets([place], BOUNDS_TIMEOUT_MS)[place]
@@ -246,6 +256,9 @@ class AssignedPartition:
 
     def damaged(self, error: PartitionDamaged) -> None:
         """The medium cannot give what it was given: nothing is skipped (B7)."""
+        if self._stopped is not None:
+            self._stopped.damaged()
+            return
         self._stop(error)
 
     def _begin_search(self, start: int) -> None:
@@ -288,7 +301,8 @@ class AssignedPartition:
                 if self._meter is not None:
                     self._meter.turned(commands)
             case Stage.STOPPED:
-                pass
+                if self._stopped is not None and self._stopped.turn(commands):
+                    self._moved = True
 
     def _search_start(self, history: Sequence[Record]) -> None:
         assert self._search is not None
@@ -498,6 +512,10 @@ class AssignedPartition:
         )
         self.failure = error
         self._drop()
+        around = self._around
+        self._stopped = StoppedPartition(
+            self.topics, around.log, around.lanes, f"{around.identity.owner} on {around.identity.host}", error, around.monotonic_ms
+        )
         self.stage = Stage.STOPPED
 
     def _drop(self) -> None:

@@ -19,7 +19,7 @@ from perdure._replay.host import WorkflowHost
 from perdure_platform import __version__
 from perdure_platform.config import DEFAULT_LIMITS, SESSION_TIMEOUT_MS, OwnerLimits
 from perdure_platform.node.assignment import Surroundings
-from perdure_platform.node.node import Node
+from perdure_platform.node.node import Health, Node
 from perdure_platform.node.topics import Auditor, TaskTopics, describe_namespace, ensure_namespace, require_rights
 from perdure_platform.node.waiting import Waiting
 from perdure_platform.partition.claim import Identity
@@ -64,6 +64,7 @@ class EmbeddedOwner:
         self._handover_ms = limits.handover_ms
         self._ready = threading.Event()
         self.failure: Exception | None = None
+        self.health = Health(0, 0, {})
 
     def start(self) -> None:
         """Start the thread. Raises what the namespace's audit raises: NamespaceNotFound, TopicsUnsafe, LogError.
@@ -136,6 +137,7 @@ class EmbeddedOwner:
                 waiting.turn(leads=bool(node.partitions))
                 self._ready.set()
                 self.failure = node.failure()
+                self.health = node.health()
         finally:
             node.close(self._handover_ms)
             auditor.stop()

@@ -6,6 +6,7 @@ Membership says which partitions to lead; it is a hint, polled only while the lo
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from perdure._log.errors import LogUnauthorized, LogUnavailable, OffsetOutOfRange, PartitionDamaged
 from perdure._log.port import Consumer, Membership, Record, TopicPartition
@@ -21,6 +22,25 @@ logger = logging.getLogger("perdure.owner")
 
 SHOW_POSITIONS_MS = 5_000
 """Between two times at which the group is told how far its partitions have come."""
+
+
+STOPPED_ENDS_MS = 10_000
+"""Time for which a process all of whose partitions have stopped answers for them before it ends, in milliseconds. Clients that wait ask
+again every five seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a process does. `held` partitions were given to it, `leading` of them are led; `stopped` says why, by partition."""
+
+    held: int
+    leading: int
+    stopped: dict[int, str]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nobody has to act."""
+        return not self.stopped
 
 
 class Node:
@@ -41,6 +61,7 @@ class Node:
         self._reassign = False
         self._is_told_who_leads = True
         self._show_at_ms = around.monotonic_ms() + SHOW_POSITIONS_MS
+        self._all_stopped_since_ms: float | None = None
         self._progress = ProgressWatch(around.log, around.monotonic_ms)
 
     @property
@@ -201,13 +222,29 @@ class Node:
         """Partitions that stopped for good, and why."""
         return [(partition, a.failure) for partition, a in self._assigned.items() if a.stage is Stage.STOPPED and a.failure is not None]
 
-    def failure(self) -> Exception | None:
-        """Why this process has to end; while one of its partitions works, it does not (P9).
+    def health(self) -> Health:
+        """How this process does, for those who watch it."""
+        leading = sum(1 for assigned in self._assigned.values() if assigned.stage is Stage.LEADING)
+        return Health(len(self._assigned), leading, {partition: f"{type(why).__name__}: {why}" for partition, why in self.stopped()})
 
-        Unless what stopped one is no matter of the partition but of this machine or this build: while this process holds it, nobody leads.
+    def failure(self) -> Exception | None:
+        """Why this process has to end. The rule for a partition that has stopped:
+
+        - What stopped it is a matter of this machine or this build (its store, its rights, a build that is too old): the process ends at
+          once, because while it holds the partition nobody leads, and another process may be able to.
+        - What stopped it is in the log: nobody could lead, and to end would hurt the other partitions (P9). The process goes on, and
+          answers for the partition (`node/stopped.py`).
+        - All of its partitions have stopped: there is nobody to hurt. The process answers for `STOPPED_ENDS_MS`, so that whoever waits
+          is told, and ends then, so that a supervisor notices, and starts it anew after the log was mended.
         """
         stopped = self.stopped()
         for _, failure in stopped:
             if isinstance(failure, StoreUnavailable | LogUnauthorized | BuildTooOld):
                 return failure
-        return stopped[0][1] if stopped and len(stopped) == len(self._assigned) else None
+        if not stopped or len(stopped) < len(self._assigned):
+            self._all_stopped_since_ms = None
+            return None
+        now_ms = self._around.monotonic_ms()
+        if self._all_stopped_since_ms is None:
+            self._all_stopped_since_ms = now_ms
+        return stopped[0][1] if now_ms - self._all_stopped_since_ms >= STOPPED_ENDS_MS else None

@@ -16,7 +16,7 @@ from typing import Any, assert_never
 from perdure._log.errors import LogError, RecordTooLarge
 from perdure.client._execution import WorkflowExecutionStatus
 from perdure.exceptions import WorkflowAlreadyStartedError
-from perdure.service import RPCError, RPCStatusCode
+from perdure.service import PartitionStoppedError, RPCError, RPCStatusCode
 from perdure_schemas.errors import LimitExceeded, PerdureError
 from perdure_schemas.replies import RefusalCode, Refused
 
@@ -88,6 +88,8 @@ def refusal_error(refused: Refused) -> PerdureError:
             return WorkflowQueryFailedError(refused.message)
         case RefusalCode.NOT_READY:
             return RPCError(refused.message, RPCStatusCode.UNAVAILABLE)
+        case RefusalCode.PARTITION_STOPPED:
+            return PartitionStoppedError(refused.message)
         case RefusalCode.EXPIRED:
             return RPCError(refused.message, RPCStatusCode.DEADLINE_EXCEEDED)
     assert_never(code)

@@ -227,6 +227,8 @@ class Requests:
                     trouble = LogUnavailable(f"{item.message}; does the clock of this machine agree with the log's?")
                     if exchange.acts:  # no later copy can fare better; of a question, only this old copy has expired
                         raise self._no_answer(exchange, replies, copies, trouble)
+                case Refused(code=RefusalCode.PARTITION_STOPPED) if exchange.acts:
+                    raise self._stopped(exchange, item) from refusal_error(item)
                 case Refused():
                     raise refusal_error(item)
                 case WorkflowBlocked():
@@ -253,15 +255,13 @@ class Requests:
             return RPCTimeoutOrCancelledError(
                 f"no answer to the {exchange.what} within {_seconds(exchange.timeout)}: {reason}", command.workflow_id
             )
-        request = command.request
-        safe_until = datetime.fromtimestamp(request.expires_at_ms / 1000, UTC)
-        return OutcomeUnknownError(
-            f"no answer to the {exchange.what} within {_seconds(exchange.timeout)}: {reason}. Its outcome is unknown: it may have "
-            f"happened, or may happen yet. To be sure, repeat the call with request_id={request.request_id!r} before "
-            f"{safe_until:%Y-%m-%d %H:%M:%S} UTC: the two together act at most once",
-            workflow_id=command.workflow_id,
-            request_id=request.request_id,
-            safe_until=safe_until,
+        return _unknown(command, f"no answer to the {exchange.what} within {_seconds(exchange.timeout)}: {reason}")
+
+    def _stopped(self, exchange: _Exchange, refused: Refused) -> OutcomeUnknownError:
+        return _unknown(
+            exchange.command(),
+            f"the {exchange.what} was not carried out yet, as far as is known: {refused.message}. The request stays in the log, and is "
+            "carried out once the partition works again, unless it has expired by then",
         )
 
     def _reason(self, exchange: _Exchange, replies: Replies, trouble: LogError | None) -> str:
@@ -274,6 +274,19 @@ class Requests:
             f"no owner answers for partition {exchange.partition} of namespace {self.channel.namespace!r}, although the log has the "
             "command; is one running? (`perdure partition list`)"
         )
+
+
+def _unknown(command: Command, why: str) -> OutcomeUnknownError:
+    assert command.request is not None
+    request = command.request
+    safe_until = datetime.fromtimestamp(request.expires_at_ms / 1000, UTC)
+    return OutcomeUnknownError(
+        f"{why}. Its outcome is unknown: it may have happened, or may happen yet. To be sure, repeat the call with "
+        f"request_id={request.request_id!r} before {safe_until:%Y-%m-%d %H:%M:%S} UTC: the two together act at most once",
+        workflow_id=command.workflow_id,
+        request_id=request.request_id,
+        safe_until=safe_until,
+    )
 
 
 def _milliseconds(span: timedelta) -> int:

@@ -20,6 +20,7 @@ from perdure.client import (
     WorkflowQueryRejectedError,
 )
 from perdure.exceptions import WorkflowAlreadyStartedError
+from perdure.service import PartitionStoppedError
 from perdure_schemas.commands import CancelWorkflow, DescribeWorkflow, QueryWorkflow, SignalWorkflow, StartWorkflow
 from perdure_schemas.errors import LimitExceeded, PerdureError
 from perdure_schemas.replies import Accepted, QueryAnswered, RefusalCode, Refused, WorkflowStarted
@@ -34,6 +35,20 @@ async def test_a_call_that_gets_no_answer_is_repeated_with_its_request_id(client
     ids = owner.requests(SignalWorkflow)
     assert len(ids) >= 3
     assert len(set(ids)) == 1
+
+
+async def test_of_a_partition_that_is_stopped_a_call_is_told_at_once(client: Client, owner: ScriptedOwner) -> None:
+    refused = Refused(RefusalCode.PARTITION_STOPPED, "partition 3 is stopped: its log is damaged")
+    owner.script = lambda _: [refused]
+    handle = client.get_workflow_handle("wf-1")
+    for reading in (handle.describe(), handle.query("state"), handle.result()):
+        with pytest.raises(PartitionStoppedError, match="its log is damaged") as told:
+            await reading
+        assert told.value.status is RPCStatusCode.UNAVAILABLE
+    with pytest.raises(OutcomeUnknownError, match=r"its log is damaged.* stays in the log, and is carried out once") as unknown:
+        await handle.signal("go", request_id="go-1")
+    assert isinstance(unknown.value.__cause__, PartitionStoppedError)
+    assert unknown.value.request_id == "go-1"
 
 
 async def test_every_copy_of_a_call_that_acts_expires_at_the_same_time(client: Client, owner: ScriptedOwner) -> None:
