@@ -162,7 +162,7 @@ def test_an_unknown_type_is_told_with_the_names_that_are_known_the_closest_first
     [message] = blocked(told(world, asked))
     assert "workflow type 'picki'" in message
     assert "which knows: Picky, " in message
-    assert "Waiting" in message
+    assert "SimAccount" in message
 
 
 def test_who_awaits_a_run_hears_each_new_failure_and_then_the_end() -> None:
