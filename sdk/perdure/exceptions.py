@@ -208,7 +208,11 @@ class WorkflowAlreadyStartedError(FailureError):
 
 
 def is_cancelled_exception(exception: BaseException) -> bool:
-    """Whether `exception` is a cancellation: asyncio's, Perdure's, or an activity's failure that one caused."""
+    """Whether `exception` is a cancellation: asyncio's, Perdure's, an activity's failure that one caused, or a group of nothing else."""
+    if isinstance(exception, BaseExceptionGroup):
+        # Runs that began when groups were none must see what they saw. The loop of any other code does not know of this.
+        sees_groups = getattr(asyncio._get_running_loop(), "is_by_creation", True)  # noqa: SLF001 - None where no loop runs
+        return sees_groups and all(is_cancelled_exception(member) for member in exception.exceptions)
     if isinstance(exception, asyncio.CancelledError | CancelledError):
         return True
     return isinstance(exception, ActivityError) and isinstance(exception.cause, CancelledError)

@@ -5,8 +5,6 @@ everything else, until nothing moves. Conditions are looked at when nothing is r
 flags; a run keeps the behaviour that it began with.
 """
 
-# ruff: noqa: SLF001 - the interface between asyncio and its loops is underscored
-
 from __future__ import annotations
 
 import asyncio
@@ -20,7 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from perdure._replay import actions, border, refuse
+from perdure._replay import actions, border, groups_of_errors, refuse
 from perdure._replay.actions import Action
 from perdure._replay.border import ActionT
 from perdure._replay.host import Activated, Activation, ActivationError, QueryError, RunStart
@@ -62,10 +60,14 @@ timer up that has fired by then."""
 OWN_DEADLINES = 3
 """Flag: a condition's timeout is the runtime's own. asyncio's takes one step more in Python 3.11 than it does in 3.12."""
 
+CREATION_ORDER = 4
+"""Flag: groups, waits, deadlines and locks are Perdure's own (`primitives`), and hashes of tasks and futures come from what user code
+made. asyncio's differ between versions of Python. A group of exceptions is what its members are (`groups_of_errors`)."""
+
 TYPED_VALUES = 10
 """Flag: values are read as their hints say or not at all (`values_before` has what was), also by handlers set at run time."""
 
-BEHAVIOUR = (SIGNALS_FIRST, SETTLED_STAYS, OWN_DEADLINES, TYPED_VALUES)
+BEHAVIOUR = (SIGNALS_FIRST, SETTLED_STAYS, OWN_DEADLINES, CREATION_ORDER, TYPED_VALUES)
 
 HISTORY_BYTES_SUGGEST = 4 * 1024 * 1024
 """Bytes of history after which continue-as-new is suggested."""
@@ -154,6 +156,7 @@ class CodeInstance(Runtime):
         )
         new_flags = () if self._flags else BEHAVIOUR
         self._flags.update(new_flags)
+        self._loop.is_by_creation = CREATION_ORDER in self._flags
         self._settled = _settled(activation.inbound) if SETTLED_STAYS in self._flags else frozenset()
         refused = contextvars.copy_context().run(self._run, activation)  # what the code sets is not seen by other runs
         error = self._error or refused
@@ -206,18 +209,16 @@ class CodeInstance(Runtime):
             return
         self._loop.is_closing = True
         self.is_replaying = True
-        previous = asyncio._get_running_loop()
-        asyncio._set_running_loop(self._loop)
-        try:
-            self._watchdog.begin(f"dropping workflow {self._start.workflow_id!r}, run {self._start.run_id}")
-            with refuse.waits_refused():
-                contextvars.copy_context().run(self._unwind)
-        except BaseException as error:  # noqa: BLE001 - nothing that dropped code does may reach the owner
-            _logger.debug("workflow %r: %r while it was dropped", self._start.workflow_id, error)
-        finally:
-            self._watchdog.end()
-            asyncio._set_running_loop(previous)
-            self._loop.drop()
+        with self._loop.running():
+            try:
+                self._watchdog.begin(f"dropping workflow {self._start.workflow_id!r}, run {self._start.run_id}")
+                with refuse.waits_refused():
+                    contextvars.copy_context().run(self._unwind)
+            except BaseException as error:  # noqa: BLE001 - nothing that dropped code does may reach the owner
+                _logger.debug("workflow %r: %r while it was dropped", self._start.workflow_id, error)
+            finally:
+                self._watchdog.end()
+        self._loop.drop()
 
     def _unwind(self) -> None:
         for task in self._loop.open_tasks():
@@ -256,15 +257,13 @@ class CodeInstance(Runtime):
 
     @contextmanager
     def _on_loop(self) -> Iterator[None]:
-        previous = asyncio._get_running_loop()
-        asyncio._set_running_loop(self._loop)
-        try:
-            self._watchdog.begin(f"workflow {self._start.workflow_id!r}, run {self._start.run_id}")
-            with refuse.waits_refused():
-                yield
-        finally:
-            self._interrupted = self._watchdog.end()  # it may have hit a task that kept it to itself
-            asyncio._set_running_loop(previous)
+        with self._loop.running():
+            try:
+                self._watchdog.begin(f"workflow {self._start.workflow_id!r}, run {self._start.run_id}")
+                with refuse.waits_refused():
+                    yield
+            finally:
+                self._interrupted = self._watchdog.end()  # it may have hit a task that kept it to itself
 
     def _apply_signals(self, signals: Sequence[events.WorkflowExecutionSignaled]) -> None:
         if not signals:
@@ -282,7 +281,7 @@ class CodeInstance(Runtime):
             if isinstance(event, events.WorkflowExecutionStarted):
                 if not self._ensure_object():
                     return
-                self._primary = self._loop.create_task(self._main(), name="run")
+                self._primary = self._loop.create_own_task(self._main(), "run")
             else:
                 self._apply(event)
         self._run_to_the_end()
@@ -341,6 +340,10 @@ class CodeInstance(Runtime):
         return moved
 
     def _collect(self) -> list[Action]:
+        if CREATION_ORDER in self._flags:
+            for pending in self._new:
+                if isinstance(pending, PendingActivity) and not pending.is_awaited:
+                    self._withdraw(pending.action)  # given up before its task began, so nobody waits for it
         requested, self._requested = self._requested, []
         if self._close is not None:
             requested.append(self._close)
@@ -376,7 +379,7 @@ class CodeInstance(Runtime):
                 arguments = self._arguments if self.definition.init_takes_arguments else []
                 self._object = self.definition.cls(*arguments)
             except Exception as error:
-                if not self.is_failure_exception(error):
+                if not self.is_failure_exception(error) and not isinstance(error, ExceptionGroup):
                     raise
                 self._raised(error)
         return self._object is not None
@@ -394,6 +397,8 @@ class CodeInstance(Runtime):
         """Workflow failure or activation failure (semantics 4.4)."""
         if self._loop.is_closing:
             return
+        if isinstance(error, BaseExceptionGroup):
+            error = self._what_group_is(error)
         if isinstance(error, ActivationInterrupted | Evicted):
             raise error
         if isinstance(error, ContinueAsNewError):
@@ -433,7 +438,22 @@ class CodeInstance(Runtime):
 
     def is_failure_exception(self, error: BaseException) -> bool:
         """Whether `error` fails the workflow rather than the activation."""
+        if self._is_failure(error):
+            return True
+        if CREATION_ORDER not in self._flags or not isinstance(error, BaseExceptionGroup):
+            return False
+        return groups_of_errors.is_failure(error, self._is_failure)
+
+    def _is_failure(self, error: BaseException) -> bool:
         return isinstance(error, (FailureError, TimeoutError, *self._failure_types))
+
+    def _what_group_is(self, group: BaseExceptionGroup[Any]) -> BaseException:
+        """A group that fails the workflow as it is did so before CREATION_ORDER. Any other blocked it, and nothing was recorded."""
+        if not self._is_failure(group):
+            return groups_of_errors.what_it_is(group, self._is_failure)
+        if CREATION_ORDER not in self._flags:
+            return group
+        return groups_of_errors.what_it_is(group, lambda error: self._is_failure(error) or isinstance(error, Exception))
 
     def _failed(self, error: BaseException) -> ActivationError:
         if isinstance(error, NondeterminismError) and isinstance(error, self._failure_types):
@@ -502,7 +522,7 @@ class CodeInstance(Runtime):
             with refuse.unrestricted():
                 _logger.error("workflow %r: signal %r cannot be decoded and is dropped: %r", self._start.workflow_id, signal.name, error)
             return
-        task = self._loop.create_task(self._handle(handler, arguments), name=f"signal {signal.name}")
+        task = self._loop.create_own_task(self._handle(handler, arguments), f"signal {signal.name}")
         self._handlers[task] = handler
 
     async def _handle(self, handler: SignalDefinition, arguments: list[Any]) -> None:
@@ -682,6 +702,7 @@ class CodeInstance(Runtime):
 
     async def _await_activity(self, pending: PendingActivity) -> Any:
         """Cancelling the task asks for the activity's cancellation; what the task then waits for is the cancellation type's to say."""
+        pending.is_awaited = True
         while True:
             try:
                 payloads = await asyncio.shield(pending.future)

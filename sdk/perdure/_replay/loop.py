@@ -1,7 +1,9 @@
 """The event loop of workflow code: FIFO, no selector, no threads, and time that stands still during an activation.
 
-Tasks and futures hash to the order in which they were made, so that asyncio's own sets (of gather, wait, TaskGroup) give the same order
-on every replay, whatever PYTHONHASHSEED is.
+Tasks and futures know the order in which they were made, so that a replay sees the same order in every set, whatever PYTHONHASHSEED is
+and whichever Python it runs on. A hash decides where a set keeps a thing, so it must not depend on how many tasks and futures Perdure or
+asyncio make for themselves, which changes from version to version: tasks that user code makes are counted by themselves, and a future is
+counted when it is first put into a set or dictionary. Runs that began before the flag CREATION_ORDER count everything alike, as it was.
 """
 
 # ruff: noqa: SLF001 - the interface between asyncio and its loops is underscored
@@ -9,23 +11,35 @@ on every replay, whatever PYTHONHASHSEED is.
 from __future__ import annotations
 
 import asyncio
+import asyncio.tasks
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_swap_current_task: Callable[[Any, Any], Any] = getattr(asyncio.tasks, "_swap_current_task", lambda *_: None)
+"""From Python 3.12. In 3.14 a thread has one current task, whatever loop it belongs to; before, each loop has its own."""
+
+_FUTURES = 1 << 40
+_OWN_TASKS = 1 << 41
+"""Hashes of futures, and of tasks that Perdure makes for itself, are above these."""
+
 
 class WorkflowFuture(asyncio.Future[T]):
-    """A future with a place in the order of its loop."""
+    """A future with a place in the order of its loop: `made` is its number among all that the loop made."""
 
     def __init__(self, *, loop: WorkflowLoop) -> None:
         super().__init__(loop=loop)
-        self._place = loop.next_place()
+        self.made = loop.next_made()
+        self._hash = 0 if loop.is_by_creation else self.made
 
     def __hash__(self) -> int:
-        return self._place
+        if not self._hash:
+            self._hash = self.get_loop().next_hashed_future()  # type: ignore[attr-defined]  # it is ours
+        return self._hash
 
     def set_result(self, result: T, /) -> None:
         """See asyncio.Future. Refused to a query, whose answer must change nothing."""
@@ -44,7 +58,11 @@ class WorkflowFuture(asyncio.Future[T]):
 
 
 class WorkflowTask(asyncio.Task[T]):
-    """A task with a place in the order of its loop."""
+    """A task with a place in the order of its loop: `made` is its number among all that the loop made.
+
+    asyncio does not keep it among all tasks of the process, where it would be looked up by a hash that is the same in every run. Its loop
+    keeps it.
+    """
 
     def __init__(
         self,
@@ -53,17 +71,35 @@ class WorkflowTask(asyncio.Task[T]):
         loop: WorkflowLoop,
         name: str | None,
         context: contextvars.Context | None,
+        is_own: bool = False,
     ) -> None:
-        self._place = loop.next_place()
-        super().__init__(coro, loop=loop, name=name or f"task-{self._place}", context=context)
+        self.made = loop.next_made()
+        self._is_by_creation = loop.is_by_creation
+        self._hash = loop.next_task(is_own=is_own) if self._is_by_creation else self.made
+        self._cancels = 0
+        super().__init__(coro, loop=loop, name=name or f"task-{self._hash}", context=context)
+        asyncio.tasks._unregister_task(self)
 
     def __hash__(self) -> int:
-        return self._place
+        return self._hash
 
     def cancel(self, msg: Any | None = None) -> bool:
         """See asyncio.Task. Refused to a query."""
         _check_writable(self, "cancel anything")
-        return super().cancel(msg)
+        is_asked = super().cancel(msg)
+        self._cancels += is_asked
+        return is_asked
+
+    def cancelling(self) -> int:
+        """See asyncio.Task."""
+        return self._cancels if self._is_by_creation else super().cancelling()
+
+    def uncancel(self) -> int:
+        """See asyncio.Task. As in Python 3.11 and 3.12, a cancel that is under way stays so; in 3.13 the last call takes it back."""
+        if not self._is_by_creation:
+            return super().uncancel()
+        self._cancels = max(0, self._cancels - 1)
+        return self._cancels
 
 
 def _check_writable(future: asyncio.Future[Any], what: str) -> None:
@@ -82,18 +118,49 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._start_timer = start_timer
         self._cancel_timer = cancel_timer
         self._ready: deque[asyncio.Handle] = deque()
-        self._places = 0
+        self.is_by_creation = False
+        """Whether the run began with the flag CREATION_ORDER."""
+        self._made = 0
+        self._user_tasks = 0
+        self._own_tasks = 0
+        self._hashed_futures = 0
         self._tasks: list[WorkflowTask[Any]] = []
         self._exception_handler: Any = None
         self.now_seconds = 0.0
         self.is_closing = False
 
-    def next_place(self) -> int:
-        """A number for the next future or task."""
-        self._places += 1
-        return self._places
+    def next_made(self) -> int:
+        """A number for the next future or task, whoever makes it."""
+        self._made += 1
+        return self._made
+
+    def next_task(self, *, is_own: bool) -> int:
+        """The hash of the next task; `is_own` if Perdure makes it for itself."""
+        if is_own:
+            self._own_tasks += 1
+            return _OWN_TASKS + self._own_tasks
+        self._user_tasks += 1
+        return self._user_tasks
+
+    def next_hashed_future(self) -> int:
+        """The hash of a future that is hashed for the first time."""
+        self._hashed_futures += 1
+        return _FUTURES + self._hashed_futures
 
     # -- running
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Make it the running loop of this thread for a block. If a loop runs already, it and its task go on behind the block."""
+        previous = asyncio._get_running_loop()
+        task = _swap_current_task(previous, None) if previous is not None else None
+        asyncio._set_running_loop(self)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(previous)
+            if task is not None:
+                _swap_current_task(previous, task)
 
     def run_until_blocked(self, handles_max: int | None = None) -> None:
         """Run what is ready, and what becomes ready by it."""
@@ -181,11 +248,24 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         *,
         name: str | None = None,
         context: contextvars.Context | None = None,
+        eager_start: bool | None = None,
+    ) -> asyncio.Task[T]:
+        if eager_start:
+            coro.close()
+            raise NotImplementedError("a task of a workflow does not start eagerly: leave eager_start out")
+        return self._start_task(coro, name, context, is_own=False)
+
+    def create_own_task(self, coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """A task of Perdure's own, which does not shift the hashes of those that user code makes."""
+        return self._start_task(coro, name, None, is_own=True)
+
+    def _start_task(
+        self, coro: Coroutine[Any, Any, T] | Generator[Any, None, T], name: str | None, context: contextvars.Context | None, *, is_own: bool
     ) -> asyncio.Task[T]:
         if self.perdure_runtime.is_read_only:
             coro.close()
             self.perdure_runtime.refuse_read_only("start a task")
-        task: WorkflowTask[T] = WorkflowTask(coro, loop=self, name=name, context=context)
+        task: WorkflowTask[T] = WorkflowTask(coro, loop=self, name=name, context=context, is_own=is_own)
         self._tasks.append(task)
         return task
 

@@ -23,6 +23,8 @@ class PendingActivity:
     result_type: Any
     event_id: int = 0
     is_cancel_requested: bool = False
+    is_awaited: bool = False
+    """Whether its task has begun. A task that is cancelled before never does."""
 
 
 @dataclass(eq=False, slots=True)

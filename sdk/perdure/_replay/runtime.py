@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from perdure._replay import refuse
 from perdure._replay.activate import CodeInstance
 from perdure._replay.host import REFUSED_BY, ActivationError, RunStart, WorkflowInstance
+from perdure._replay.primitives import substitute
 from perdure._replay.watchdog import Watchdog, end_process
 from perdure.converter import DataConverter
 from perdure.workflow._definition import WorkflowDefinition
@@ -45,6 +46,7 @@ class CodeHost:
         self._data_converter = data_converter
         self._failure_types = tuple(workflow_failure_exception_types)
         self._watchdog = Watchdog(deadlock_timeout_ms, on_stuck)
+        substitute.install()
         refuse.install({definition.cls.__module__ for definition in self._definitions.values()})
 
     @property

@@ -25,11 +25,14 @@ async def wait(
 
 def as_completed(fs: Iterable[Awaitable[T]], *, timeout: float | None = None) -> Iterator[Awaitable[T]]:
     """Like asyncio.as_completed, in an order that is the same on replay."""
+    loop = asyncio.get_running_loop()
+    if getattr(loop, "is_by_creation", False):
+        yield from asyncio.as_completed(fs, timeout=timeout)
+        return
     futures: list[asyncio.Future[T]] = [asyncio.ensure_future(future) for future in fs]
     finished: asyncio.Queue[asyncio.Future[T]] = asyncio.Queue()
     for future in futures:
         future.add_done_callback(finished.put_nowait)
-    loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
 
     async def next_one() -> T:
