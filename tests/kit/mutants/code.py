@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from perdure._replay import border
+from perdure._replay.activate import CodeInstance
 from perdure._replay.loop import WorkflowLoop
 from perdure_platform.partition import isolation, owner
 from perdure_platform.partition.isolation import Admitted, Isolation, ProcessIsolation, Suspects
@@ -30,6 +31,16 @@ def ready_set(patch: pytest.MonkeyPatch) -> None:
                         return
 
     patch.setattr(WorkflowLoop, "run_until_blocked", mutant)
+
+
+def hash_counts_all(patch: pytest.MonkeyPatch) -> None:
+    """A task's hash is its number among all tasks and futures, those of asyncio and Perdure too."""
+    patch.setattr(WorkflowLoop, "next_task", lambda self, *, is_own: self._made)
+
+
+def group_as_error(patch: pytest.MonkeyPatch) -> None:
+    """A group of exceptions is an error of the code, whatever its members are."""
+    patch.setattr(CodeInstance, "_what_group_is", lambda self, group: group)
 
 
 def strike_not_awaited(patch: pytest.MonkeyPatch) -> None:

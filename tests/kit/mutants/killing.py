@@ -215,6 +215,8 @@ KILLERS: dict[str, Killer] = {
         "test_a_task_from_before_the_assignment_runs_once_its_start_is_acknowledged_and_its_offset_committed"
     ),
     "ready_set": One("unit/sdk/replay/test_code.py::test_tasks_run_in_the_order_in_which_they_were_started"),
+    "hash_counts_all": One("unit/sdk/replay/test_order.py::test_the_order_of_a_set_does_not_depend_on_futures_that_nobody_put_into_one"),
+    "group_as_error": One("unit/sdk/replay/test_groups_of_errors.py::test_a_workflow_that_is_cancelled_while_a_group_waits_is_cancelled"),
     "strike_not_awaited": One(
         _OWNER + "test_isolation.py::test_a_suspect_is_let_through_once_its_announcement_is_confirmed_and_the_next_one_after_that"
     ),

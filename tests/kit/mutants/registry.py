@@ -84,10 +84,20 @@ OF_THE_MODEL = (
 )
 """Further ones, which only the executable model of the protocol names."""
 
-OF_OURS = ("link_ignored", "suspects_flow", "all_are_suspects", "group_cleared_early", "border_skipped", "defects_not_contained")
+OF_OURS = (
+    "link_ignored",
+    "suspects_flow",
+    "all_are_suspects",
+    "group_cleared_early",
+    "border_skipped",
+    "defects_not_contained",
+    "hash_counts_all",
+    "group_as_error",
+)
 """Of rules that this build has beside those of the design: what a process and its clone have sent ahead (`perdure_schemas.live`),
 which inputs are tried apart from the others behind a death (`partition/isolation.py`), what workflow code may hand over
-(`_replay/border.py`), and what an unexpected exception may end (`partition/containment.py`)."""
+(`_replay/border.py`), what an unexpected exception may end (`partition/containment.py`), the order of tasks on every version of
+Python, and groups of exceptions (`perdure._replay`)."""
 
 
 def numbers_of(name: str) -> str:
