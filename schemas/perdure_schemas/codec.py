@@ -27,7 +27,7 @@ from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 from perdure_schemas.commands import Command
 from perdure_schemas.dead_letters import DeadLetter
 from perdure_schemas.errors import CodecError
-from perdure_schemas.failure import Failure
+from perdure_schemas.failure import FAILURE_CAUSES_MAX, Failure
 from perdure_schemas.history import HistoryRecord
 from perdure_schemas.replies import Reply, ReplyBody, WorkflowBlocked, WorkflowDescribed, WorkflowsListed
 from perdure_schemas.tasks import ActivityTask
@@ -36,9 +36,6 @@ T = TypeVar("T")
 
 MAGIC = b"\xc3\x01"
 """First bytes of the single-object encoding."""
-
-FAILURE_CAUSES_MAX = 100
-"""Causes of a failure that are kept; a longer chain is cut where it is made and refused where it is read."""
 
 _HEADER_BYTES = 10
 _ONLY = "value"

@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from perdure_schemas.payload import Payload
 
+FAILURE_CAUSES_MAX = 100
+"""Number of causes of a failure that are kept; a longer chain is cut where it is made and refused where it is read."""
+
 
 class TimeoutType(IntEnum):
     """Which of the timeouts passed; the numbers are Temporal's."""

@@ -23,9 +23,9 @@ from perdure.exceptions import (
     TerminatedError,
     TimeoutError,  # noqa: A004 - the name that users know
 )
-from perdure_schemas.codec import FAILURE_CAUSES_MAX
 from perdure_schemas.conform import Misfit, conformed
 from perdure_schemas.failure import (
+    FAILURE_CAUSES_MAX,
     ActivityFailureInfo,
     ApplicationErrorCategory,
     ApplicationFailureInfo,

@@ -7,7 +7,6 @@ import pytest
 from kit.records import RECORDS
 from kit.schemas import newest
 from perdure_schemas.codec import (
-    FAILURE_CAUSES_MAX,
     MAGIC,
     TOPIC_CODECS,
     UnknownSchema,
@@ -17,7 +16,7 @@ from perdure_schemas.codec import (
 )
 from perdure_schemas.commands import ActivityReference, Command, FailActivity, TerminateWorkflow
 from perdure_schemas.errors import CodecError
-from perdure_schemas.failure import Failure
+from perdure_schemas.failure import FAILURE_CAUSES_MAX, Failure
 from perdure_schemas.replies import Reply, WorkflowsListed
 
 GOLDEN = Path(__file__).parents[3] / "schemas" / "golden"
