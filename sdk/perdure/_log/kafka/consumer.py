@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from perdure._log.errors import LogClosed, LogDamaged, LogError, LogUnavailable, OffsetOutOfRange, PartitionDamaged
 from perdure._log.kafka.errors import OUT_OF_RANGE, Trouble, log_error
 from perdure._log.kafka.settings import Settings
+from perdure._log.kafka.waiting import waiting_s
 from perdure._log.port import Record
 from perdure._log.port import TopicPartition as Where
 
@@ -23,7 +24,7 @@ def take(client: KafkaClient, records_max: int, timeout_ms: int) -> list[Any]:
     messages: list[Any] = client.consume(records_max, 0)
     if messages or timeout_ms <= 0:
         return messages
-    first = client.poll(timeout_ms / 1000)
+    first = client.poll(waiting_s(timeout_ms))
     if first is None:
         return []
     try:

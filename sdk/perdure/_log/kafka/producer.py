@@ -14,6 +14,7 @@ from perdure._log.kafka.admin import KafkaAdmin, OffsetsRequest
 from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.errors import PURGED, Trouble, log_error
 from perdure._log.kafka.settings import Settings
+from perdure._log.kafka.waiting import waiting_s
 from perdure._log.port import Delivery, FailedAppend, Headers
 from perdure._log.size import check_size
 
@@ -150,7 +151,7 @@ class KafkaProducer:
         if self._client is None:
             return
         try:
-            self._client.poll(timeout_s)
+            self._client.poll(waiting_s(timeout_s * 1000))
         except KafkaException as error:  # how the library tells a fatal error; the reports come with the next calls
             self._stop(log_error(error, self._url))
 
