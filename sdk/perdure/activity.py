@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, overload
 from perdure.common import RetryPolicy
 from perdure.converter import PayloadConverter
 from perdure.workflow._activities import ACTIVITY_DEFINITION
-from perdure.workflow._definition import Parameters
+from perdure.workflow._definition import Parameters, result_hint
 from perdure_schemas.errors import PerdureError
 
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
@@ -62,6 +62,12 @@ class ActivityDefinition:
     def parameters(self) -> Parameters:
         """What it takes. Found when it is first called, because annotations may name what the module defines below it."""
         return Parameters.find(self.function, skip_self=self.is_method)
+
+    @cached_property
+    def result(self) -> Any:
+        """The annotation of what it returns; None where it has none. Found when it is first asked for, as `parameters` are, and once:
+        each look compiles every annotation that is a text."""
+        return result_hint(self.function)
 
     @staticmethod
     def must_of(activity: Any) -> ActivityDefinition:

@@ -10,7 +10,6 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 from perdure._foreign_options import ACTIVITY, sift
 from perdure.common import RetryPolicy
 from perdure.workflow._context import _MISSING, ActivityOptions, Runtime, positional
-from perdure.workflow._definition import result_hint
 from perdure_schemas.options import ActivityCancellationType
 
 ResultT = TypeVar("ResultT")
@@ -65,7 +64,7 @@ def activity_target(activity: Any) -> tuple[str, Any]:
         raise ValueError(f"{getattr(activity, '__qualname__', activity)!r} is not an activity: decorate it with @activity.defn")
     if definition.name is None:
         raise TypeError("a dynamic activity has no name to start it by; give the name as a string")
-    return definition.name, result_hint(definition.function)
+    return definition.name, definition.result
 
 
 @overload

@@ -44,6 +44,48 @@ def test_methods_and_callable_classes_leave_self_out() -> None:
     assert (found.name, found.parameters.hints, found.no_thread_cancel_exception) == ("Buy", (str, int), True)
 
 
+evaluations: list[str] = []
+
+
+def evaluated() -> type[int]:
+    """An annotation that tells how often it is looked at."""
+    evaluations.append("int")
+    return int
+
+
+def test_annotations_are_resolved_once_however_often_an_activity_is_started() -> None:
+    class Till:
+        @activity.defn
+        async def count(self, what: str) -> int:
+            raise NotImplementedError
+
+        @activity.defn
+        def __call__(self, what: str) -> int:
+            raise NotImplementedError
+
+    for method in (Till.count, Till.__call__):
+        method.__annotations__["return"] = "evaluated()"  # as `from __future__ import annotations` leaves it
+    evaluations.clear()
+    till = Till()
+    assert {activity_target(one) for _ in range(100) for one in (Till.count, till.count)} == {("count", int)}
+    assert {activity_target(one) for _ in range(100) for one in (Till, till)} == {("__call__", int)}
+    assert len(evaluations) == 2
+
+
+def test_an_annotation_may_name_what_is_defined_below_its_function() -> None:
+    @activity.defn
+    async def early(what: str) -> None:
+        raise NotImplementedError
+
+    early.__annotations__["return"] = "Later"
+    scope = early.__globals__
+    scope["Later"] = later = type("Later", (), {})
+    try:
+        assert activity_target(early) == ("early", later)
+    finally:
+        del scope["Later"]
+
+
 def test_workflow_code_finds_name_and_result_type() -> None:
     class Shop:
         @activity.defn(name="sale")
