@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.table import NAMESPACE, PERDURE, log_of
+from perdure_platform.ops.bench.interpreter import this_one
 from perdure_platform.ops.bench.processes import Crew
 
 EVENTS_PER_TRANSFER = 8
@@ -100,6 +101,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--logs", default="kafka,sqlite", help="which of them, separated by commas")
     arguments = parser.parse_args()
+    print(this_one()[0])
     print(f"{len(os.sched_getaffinity(0))} cores shared by everything")
     try:
         for kind in arguments.logs.split(","):

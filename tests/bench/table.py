@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 from kit.broker import running_broker
+from perdure_platform.ops.bench.interpreter import this_one
 
 PERDURE = Path(sys.executable).with_name("perdure")
 NAMESPACE = "bench"
@@ -132,7 +133,8 @@ def main() -> int:
         print(f"{' '.join(map(str, error.cmd))} ended with code {error.returncode}", file=sys.stderr)
         return 1
     crew = f"owners {arguments.owners}, workers {arguments.workers}"
-    print(f"\n{len(os.sched_getaffinity(0))} cores shared by everything; {crew}; medians of {arguments.runs} runs after one to warm up\n")
+    print(f"\n{this_one()[0]}")
+    print(f"{len(os.sched_getaffinity(0))} cores shared by everything; {crew}; medians of {arguments.runs} runs after one to warm up\n")
     return 0 if table(results) else 1
 
 

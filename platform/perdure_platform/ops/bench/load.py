@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from perdure.client import Client
+from perdure_platform.ops.bench import interpreter
 from perdure_platform.ops.bench.code import TASK_QUEUE, BenchTransfer, Transfer
 from perdure_platform.ops.bench.processes import Crew
 
@@ -42,6 +43,7 @@ class Tally:
 
 async def measure(client: Client, crew: Crew, plan: Plan, say: Callable[[str], None]) -> dict[str, object]:
     """Warm up, measure one transfer at a time, then many at once; returns the figures."""
+    say(interpreter.this_one()[0])
     say("waiting for the first transfer …")
     await _first(client, crew)
     say(f"warming up with {plan.warm_up} transfers …")
@@ -69,6 +71,7 @@ async def measure(client: Client, crew: Crew, plan: Plan, say: Callable[[str], N
         "cpu_seconds": cpu,
         "owner_cpu_ms_per_workflow": round(1000 * cpu["owner"] / completed, 3) if completed else None,
         "cpus": len(os.sched_getaffinity(0)),
+        "interpreter": interpreter.this_one()[0],
     }
 
 
