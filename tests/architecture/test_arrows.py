@@ -71,7 +71,8 @@ def test_the_core_is_pure() -> None:
     allowed = ("perdure._replay.actions", "perdure._replay.host", "perdure_schemas", "perdure_platform.partition.transition")
     found = imports(f"{PLATFORM}/partition/transition")
     none_of([one for one in found if one.top in OURS and not any(one.is_of(name) for name in allowed)])
-    pure = {"__future__", "collections", "copy", "dataclasses", "enum", "functools", "hashlib", "itertools", "math", "operator", "typing"}
+    algorithms = {"collections", "copy", "functools", "hashlib", "heapq", "itertools", "math", "operator"}
+    pure = algorithms | {"__future__", "dataclasses", "enum", "typing"}
     none_of([one for one in found if one.top not in OURS and one.top not in pure])
 
 

@@ -62,7 +62,7 @@ def _schedule_activity(draft: Draft, action: actions.ScheduleActivity) -> None:
         raise LimitExceeded(
             f"{len(run.activities)} activities are open, and a run may have {PENDING_ACTIVITIES_MAX}; await some of them first"
         )
-    if any(open_activity.event.activity_id == action.activity_id for open_activity in run.activities.values()):
+    if run.activities.named(action.activity_id) is not None:
         raise LimitExceeded(f"activity id {action.activity_id!r} belongs to an activity that is still open; give each its own")
     event = events.ActivityTaskScheduled(
         action.activity_id,

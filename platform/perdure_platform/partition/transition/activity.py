@@ -45,7 +45,7 @@ def find(draft: Draft, reference: ActivityReference) -> ActivityState | None:
     if reference.scheduled_event_id:
         activity = run.activities.get(reference.scheduled_event_id)
     else:
-        activity = next((a for a in run.activities.values() if a.event.activity_id == reference.activity_id), None)
+        activity = run.activities.named(reference.activity_id)
     if activity is None:
         return None
     if activity.waits_for_retry:

@@ -23,18 +23,13 @@ def fire(draft: Draft) -> bool:
     if _passed(run.timeout_ms(), context.caught_up_ms):
         workflow.time_out(draft)
         return True
-    for activity in sorted(run.activities.values(), key=_due_order):
+    for _, activity in run.activities.due(max(context.now_ms, context.caught_up_ms)):
         if draft.is_full:
             return False
         _fire_activity(draft, activity)
-    for event_id, timer in sorted(run.timers.items(), key=lambda item: (item[1].due_ms, item[0])):
-        if timer.due_ms <= context.now_ms:
-            draft.inbound(events.TimerFired(timer.timer_id, event_id))
+    for event_id, timer in run.timers.due(context.now_ms):
+        draft.inbound(events.TimerFired(timer.timer_id, event_id))
     return True
-
-
-def _due_order(activity: ActivityState) -> tuple[int, int]:
-    return activity.next_due_ms(), activity.scheduled_event_id
 
 
 def _passed(deadline_ms: int, limit_ms: int) -> bool:

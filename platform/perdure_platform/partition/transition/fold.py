@@ -90,7 +90,7 @@ def fold_note(state: RunState, note: Note, time_ms: int) -> None:
             state.activation_failure = None
         return
     if (activity := state.activities.get(note.scheduled_event_id)) is not None:
-        state.activities[note.scheduled_event_id] = _after_note(activity, note, time_ms)
+        state.activities.put(note.scheduled_event_id, _after_note(activity, note, time_ms))
 
 
 def _after_note(activity: ActivityState, note: Note, time_ms: int) -> ActivityState:
@@ -161,26 +161,26 @@ def _closed(status: WorkflowStatus) -> Callable[[RunState, Event, int, int], Non
 
 def _scheduled(state: RunState, event: Event, event_id: int, time_ms: int) -> None:
     assert isinstance(event, events.ActivityTaskScheduled)
-    state.activities[event_id] = ActivityState(event_id, event, time_ms, attempt_time_ms=time_ms, dispatched_time_ms=time_ms)
+    state.activities.put(event_id, ActivityState(event_id, event, time_ms, attempt_time_ms=time_ms, dispatched_time_ms=time_ms))
 
 
 def _activity_cancel_requested(state: RunState, event: Event, _event_id: int, time_ms: int) -> None:
     assert isinstance(event, events.ActivityTaskCancelRequested)
     if (activity := state.activities.get(event.scheduled_event_id)) is not None:
-        state.activities[event.scheduled_event_id] = replace(activity, cancel_requested_time_ms=time_ms)
+        state.activities.put(event.scheduled_event_id, replace(activity, cancel_requested_time_ms=time_ms))
 
 
 def _activity_closed(state: RunState, event: Event, _event_id: int, _time_ms: int) -> None:
-    state.activities.pop(event.scheduled_event_id, None)  # type: ignore[union-attr]
+    state.activities.close(event.scheduled_event_id)  # type: ignore[union-attr]
 
 
 def _timer_started(state: RunState, event: Event, event_id: int, time_ms: int) -> None:
     assert isinstance(event, events.TimerStarted)
-    state.timers[event_id] = TimerState(event.timer_id, time_ms + event.delay_ms)
+    state.timers.put(event_id, TimerState(event.timer_id, time_ms + event.delay_ms))
 
 
 def _timer_closed(state: RunState, event: Event, _event_id: int, _time_ms: int) -> None:
-    state.timers.pop(event.started_event_id, None)  # type: ignore[union-attr]
+    state.timers.close(event.started_event_id)  # type: ignore[union-attr]
 
 
 def _signal_initiated(state: RunState, event: Event, event_id: int, _time_ms: int) -> None:

@@ -6,7 +6,9 @@ A RunState that has left the fold is never changed again: a decision works on a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Self
 
+from perdure_platform.partition.transition.open_items import OpenItems
 from perdure_schemas.commands import ReplyAddress
 from perdure_schemas.events import ActivityTaskScheduled, Event, WorkflowExecutionStarted
 from perdure_schemas.failure import Failure
@@ -126,6 +128,58 @@ class TimerState:
     timer_id: str
     due_ms: int
 
+    def next_due_ms(self) -> int:
+        """When it fires."""
+        return self.due_ms
+
+
+class OpenActivities(OpenItems[ActivityState]):
+    """The activities of a run that have not closed; their ids are each other's only while they are open."""
+
+    __slots__ = ("_event_ids",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._event_ids: dict[str, int] | None = None
+        """Of each activity id; made when somebody asks while many are open."""
+
+    def copy(self) -> Self:
+        """See OpenItems."""
+        copied = super().copy()
+        copied._event_ids = self._event_ids.copy() if self._event_ids and self else None  # noqa: SLF001 - its own
+        return copied
+
+    def put(self, event_id: int, item: ActivityState) -> None:
+        """See OpenItems."""
+        super().put(event_id, item)
+        if self._event_ids is not None:
+            self._event_ids[item.event.activity_id] = event_id
+
+    def close(self, event_id: int) -> ActivityState | None:
+        """See OpenItems."""
+        closed = super().close(event_id)
+        if closed is not None and self._event_ids is not None:
+            self._event_ids.pop(closed.event.activity_id, None)
+        return closed
+
+    def clear(self) -> None:
+        """See OpenItems."""
+        super().clear()
+        self._event_ids = None
+
+    def named(self, activity_id: str) -> ActivityState | None:
+        """The open activity that code calls so."""
+        if len(self) < INDEXED_MIN:
+            return next((activity for activity in self.values() if activity.event.activity_id == activity_id), None)
+        if self._event_ids is None:
+            self._event_ids = {activity.event.activity_id: event_id for event_id, activity in self.items()}
+        event_id = self._event_ids.get(activity_id)
+        return None if event_id is None else self[event_id]
+
+
+INDEXED_MIN = 16
+"""A number of open activities from which on an index of their ids is cheaper than a look at each."""
+
 
 @dataclass(slots=True)
 class RunState:
@@ -139,8 +193,8 @@ class RunState:
     close_time_ms: int = 0
     close_event: Event | None = None
     next_event_id: int = 1
-    activities: dict[int, ActivityState] = field(default_factory=dict)
-    timers: dict[int, TimerState] = field(default_factory=dict)
+    activities: OpenActivities = field(default_factory=OpenActivities)
+    timers: OpenItems[TimerState] = field(default_factory=OpenItems)
     external_signals: dict[int, Event] = field(default_factory=dict)
     external_cancels: dict[int, Event] = field(default_factory=dict)
     cancel_requested: bool = False
@@ -171,8 +225,8 @@ class RunState:
         """A state that a decision may carry on from, while this one stays as it is."""
         return replace(
             self,
-            activities=dict(self.activities),
-            timers=dict(self.timers),
+            activities=self.activities.copy(),
+            timers=self.timers.copy(),
             external_signals=dict(self.external_signals),
             external_cancels=dict(self.external_cancels),
         )
@@ -201,7 +255,5 @@ class RunState:
         """The earliest time at which the run needs its owner without a command; 0 is never."""
         if not self.is_open:
             return 0
-        dues = [due for due in (self.activation_due_ms(), self.timeout_ms()) if due]
-        dues.extend(timer.due_ms for timer in self.timers.values())
-        dues.extend(activity.next_due_ms() for activity in self.activities.values())
-        return min(dues, default=0)
+        dues = (self.activation_due_ms(), self.timeout_ms(), self.timers.next_due_ms(), self.activities.next_due_ms())
+        return min((due for due in dues if due), default=0)
