@@ -210,7 +210,7 @@ class Reader:
 
     def __post_init__(self) -> None:
         tables = Tables(self.store)
-        self.runs = Runs(tables, CodeHost([]), "ns", entries_max=0)
+        self.runs = Runs(tables, CodeHost([]), "ns", open_max=0)
         self.applier = Applier(tables)
         self.rebuild = Rebuild(TOPICS, tables, self.runs, self.applier)
 

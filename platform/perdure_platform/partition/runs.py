@@ -2,6 +2,11 @@
 
 Memory runs ahead of the log. A run with records in flight is neither evicted nor rebuilt; what is dropped loses nothing, because a
 state is a fold of the run's records, and code is rebuilt by giving it the same activations again.
+
+What an open run takes here, some 5 kB beside what its code keeps: its state with the first event and that one's input, what is open of
+activities (with their inputs, for another attempt) and timers, and the events that the code has not seen; the workflow's object and its
+suspended coroutines; and for each activity or timer that the code waits for, who waits. Results that were handed to the code, inputs that
+are recorded, tasks that are done and the events of the past are not kept.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 
 from perdure._replay.actions import Action
 from perdure._replay.host import Activation, ActivationError, RunStart, WorkflowHost, WorkflowInstance
@@ -24,6 +30,10 @@ from perdure_schemas.errors import LogCorrupt
 from perdure_schemas.events import Event
 from perdure_schemas.notes import RunResumed
 
+CLOSED_MAX = 64
+"""A number of workflow ids whose run has closed, or that never had one. They are kept for a moment beyond the bound of those that can go
+on: a client may ask once more, and an attempt that lost may report."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -34,44 +44,60 @@ class Entry:
     instance_run_id: str = ""
     in_flight: int = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the run can go on."""
+        return self.state is not None and self.state.is_open
+
 
 class Runs:
-    """The runs of one partition. `entries_max` bounds states and suspended code in memory; those in flight come on top."""
+    """The runs of one partition. `open_max` bounds the states and suspended code of runs that can go on; those in flight come on top."""
 
-    def __init__(self, store_tables: Tables, host: WorkflowHost, namespace: str, entries_max: int) -> None:
+    def __init__(self, store_tables: Tables, host: WorkflowHost, namespace: str, open_max: int) -> None:
         self._tables = store_tables
         self._host = host
         self._namespace = namespace
-        self._entries_max = entries_max
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._open_max = open_max
+        self._open_runs: OrderedDict[str, Entry] = OrderedDict()
+        self._closed_runs: OrderedDict[str, Entry] = OrderedDict()
         self._about = {names.LOG_NAMESPACE: namespace}
         self.hits = 0
         self.misses = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        """Runs in memory that can go on."""
+        return len(self._open_runs)
 
     # -- states
 
     def entry(self, workflow_id: str) -> Entry:
         """The workflow id's entry, read from the store if it is not here."""
-        entry = self._entries.get(workflow_id)
-        if entry is None:
+        entry = self._open_runs.get(workflow_id)
+        if entry is not None:
+            self._open_runs.move_to_end(workflow_id)
+        elif (entry := self._closed_runs.get(workflow_id)) is not None:
+            self._closed_runs.move_to_end(workflow_id)
+        else:
             self.misses += 1
             run_id = self._tables.current_run(workflow_id)
             entry = Entry(None if run_id is None else self.load(workflow_id, run_id))
-            self._entries[workflow_id] = entry
-        else:
-            self.hits += 1
-            self._entries.move_to_end(workflow_id)
+            (self._open_runs if entry.is_open else self._closed_runs)[workflow_id] = entry
+            return entry
+        self.hits += 1
         return entry
 
     def put(self, workflow_id: str, state: RunState) -> None:
         """A decision or a fold has brought the id's current run this far."""
         entry = self.entry(workflow_id)
-        entry.state = state
+        was_open, entry.state = entry.is_open, state
+        if was_open != state.is_open:
+            left, joined = (self._open_runs, self._closed_runs) if was_open else (self._closed_runs, self._open_runs)
+            joined[workflow_id] = left.pop(workflow_id)
         if entry.instance is not None and (not state.is_open or entry.instance_run_id != state.run_id):
             self._drop_instance(entry)
+
+    def _known(self, workflow_id: str) -> Entry | None:
+        return self._open_runs.get(workflow_id) or self._closed_runs.get(workflow_id)
 
     def find(self, workflow_id: str, run_id: str) -> RunState | None:
         """A run's state: the current one as decided, or an earlier one as stored."""
@@ -89,7 +115,7 @@ class Runs:
 
     def scheduled(self, workflow_id: str, run_id: str, event_id: int) -> tuple[events.ActivityTaskScheduled, int] | None:
         """An activity's scheduling event and its time, from the state if the activity is open, else from the records."""
-        entry = self._entries.get(workflow_id)
+        entry = self._known(workflow_id)
         if entry is not None and entry.state is not None and entry.state.run_id == run_id and event_id in entry.state.activities:
             activity = entry.state.activities[event_id]
             return activity.event, activity.scheduled_time_ms
@@ -107,7 +133,7 @@ class Runs:
 
     def forget(self, workflow_id: str) -> None:
         """Read the id from the store when it is asked for again; what the store has of it has changed otherwise than by a transition."""
-        entry = self._entries.pop(workflow_id, None)
+        entry = self._open_runs.pop(workflow_id, None) or self._closed_runs.pop(workflow_id, None)
         if entry is not None:
             self._drop_instance(entry)
 
@@ -119,21 +145,26 @@ class Runs:
 
     def confirmed(self, workflow_id: str) -> None:
         """A record of this id is in the log and in the store."""
-        self._entries[workflow_id].in_flight -= 1
+        entry = self._known(workflow_id)
+        assert entry is not None, "an entry with records in flight stays"
+        entry.in_flight -= 1
 
     def trim(self) -> None:
-        """Drop what is above the bound, least recently used first."""
-        if len(self._entries) <= self._entries_max:
-            return
-        excess = len(self._entries) - self._entries_max
-        for workflow_id in [w for w, e in self._entries.items() if not e.in_flight][:excess]:
-            self._drop_instance(self._entries.pop(workflow_id))
+        """Drop what is above the bounds, least recently used first."""
+        for entries, count_max in ((self._open_runs, self._open_max), (self._closed_runs, min(CLOSED_MAX, self._open_max))):
+            excess = len(entries) - count_max
+            if excess <= 0:
+                continue
+            idle = (workflow_id for workflow_id, entry in entries.items() if not entry.in_flight)
+            for workflow_id in list(islice(idle, excess)):
+                self._drop_instance(entries.pop(workflow_id))
 
     def close(self) -> None:
         """Drop everything."""
-        for entry in self._entries.values():
-            self._drop_instance(entry)
-        self._entries.clear()
+        for entries in (self._open_runs, self._closed_runs):
+            for entry in entries.values():
+                self._drop_instance(entry)
+            entries.clear()
 
     # -- code
 
@@ -153,7 +184,7 @@ class Runs:
 
     def discard(self, workflow_id: str) -> None:
         """Drop the id's suspended code; it went further than what was recorded."""
-        entry = self._entries.get(workflow_id)
+        entry = self._known(workflow_id)
         if entry is not None:
             self._drop_instance(entry)
 

@@ -16,13 +16,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from perdure._replay import actions, border, groups_of_errors, refuse
 from perdure._replay.actions import Action
 from perdure._replay.border import ActionT
 from perdure._replay.host import Activated, Activation, ActivationError, QueryError, RunStart
-from perdure._replay.loop import WorkflowLoop
+from perdure._replay.loop import WorkflowLoop, WorkflowTimerHandle, no_context
 from perdure._replay.matching import PATCH_MARKER, Mismatch, match
 from perdure._replay.pending import Evicted, PendingActivity, PendingExternal, PendingTimer
 from perdure._replay.values_before import converter_before
@@ -81,11 +83,58 @@ EVICTION_EXITS_MAX = 10
 _unending: list[Any] = []
 """Coroutines that do not end; kept, because collecting them would resume their code wherever that happens."""
 
+_NO_IDS: frozenset[int] = frozenset()
+_NO_NAMES: frozenset[str] = frozenset()
+_NO_PATCHES: Mapping[str, bool] = MappingProxyType({})
+
 _logger = QuietLogger("perdure.workflow")
 
 
 class CodeInstance(Runtime):
-    """A run of a workflow class. Everything of the run lives here, and nothing of it elsewhere."""
+    """A run of a workflow class. Everything of the run lives here, and nothing of it elsewhere.
+
+    There are as many of these as runs in memory, and nearly all of them wait: what is empty is shared or absent, and made when needed.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_activity_count",
+        "_arguments",
+        "_buffered",
+        "_cancel_reason",
+        "_close",
+        "_conditions",
+        "_error",
+        "_failure_types",
+        "_failures",
+        "_flags",
+        "_handlers",
+        "_history_bytes",
+        "_history_length",
+        "_info",
+        "_interrupted",
+        "_is_typed",
+        "_loop",
+        "_new",
+        "_object",
+        "_patches",
+        "_pending",
+        "_primary",
+        "_queries",
+        "_random",
+        "_recorded_patches",
+        "_requested",
+        "_settled",
+        "_signals",
+        "_start",
+        "_time_ms",
+        "_timer_count",
+        "_watchdog",
+        "definition",
+        "is_read_only",
+        "is_replaying",
+        "payload_converter",
+    )
 
     def __init__(
         self,
@@ -101,37 +150,35 @@ class CodeInstance(Runtime):
         self.payload_converter = data_converter.payload_converter if self._is_typed else converter_before(data_converter.payload_converter)
         self._failures = data_converter.failure_converter
         self._start = start
-        self._failure_types = (*definition.failure_exception_types, *failure_types)
+        self._failure_types = definition.failure_exception_types + failure_types
         self._watchdog = watchdog
-        self._flags = set(flags)
-        self._settled: frozenset[int] = frozenset()
+        self._flags = _flag_set(flags)
+        self._settled: frozenset[int] = _NO_IDS
         """What ends in the activation under way."""
-        self.info = _info(start)
+        self._info: Info | None = None
         self.is_replaying = False
         self.is_read_only = False
-        self._loop = WorkflowLoop(self, self._timer_started, self._timer_cancelled)  # type: ignore[abstract]  # the rest is refused
+        self._loop = WorkflowLoop(self)  # type: ignore[abstract]  # the rest is refused
         self._random: random.Random | None = None
         self._object: Any = None
         self._arguments: list[Any] | None = None
         self._primary: asyncio.Task[None] | None = None
-        self._signals = dict(definition.signals)
-        self._queries = dict(definition.queries)
+        self._signals = definition.signals
+        self._queries = definition.queries
         self._buffered: list[events.WorkflowExecutionSignaled] = []
-        self._handlers: dict[asyncio.Task[None], SignalDefinition] = {}
-        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._requested: list[Action] = []
+        self._handlers: dict[asyncio.Task[None], SignalDefinition] | None = None
+        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] | None = None
+        self._requested: list[Action] | None = None
         self._close: actions.CloseAction | None = None
         self._error: BaseException | None = None
         self._interrupted = False
-        self._new: list[PendingActivity | PendingTimer | PendingExternal] = []
-        self._activities: dict[int, PendingActivity] = {}
-        self._timers: dict[int, PendingTimer] = {}
-        self._timer_of: dict[int, PendingTimer] = {}  # by identity: two handles of one time and callback are equal
-        self._externals: dict[int, PendingExternal] = {}
+        self._new: list[PendingActivity | PendingTimer | PendingExternal] | None = None
+        self._pending: dict[int, PendingActivity | PendingTimer | PendingExternal] = {}
+        """What the code waits for, by the event that began it."""
         self._activity_count = 0
         self._timer_count = 0
-        self._patches: dict[str, bool] = {}
-        self._recorded_patches: frozenset[str] = frozenset()
+        self._patches: Mapping[str, bool] = _NO_PATCHES
+        self._recorded_patches: frozenset[str] = _NO_NAMES
         self._cancel_reason: str | None = None
         self._time_ms = start.start_time_ms
         self._history_length = 0
@@ -149,15 +196,11 @@ class CodeInstance(Runtime):
         self._history_length = activation.first_produced_event_id - 1
         self._history_bytes = activation.history_size_bytes
         self.is_replaying = activation.recorded is not None
-        self._recorded_patches = frozenset(
-            event.details.get("id", "")
-            for event in activation.recorded or ()
-            if isinstance(event, events.MarkerRecorded) and event.marker_name == PATCH_MARKER
-        )
+        self._recorded_patches = _recorded_patches(activation.recorded) if activation.recorded else _NO_NAMES
         new_flags = () if self._flags else BEHAVIOUR
-        self._flags.update(new_flags)
+        self._flags = self._flags or _flag_set(BEHAVIOUR)
         self._loop.is_by_creation = CREATION_ORDER in self._flags
-        self._settled = _settled(activation.inbound) if SETTLED_STAYS in self._flags else frozenset()
+        self._settled = _settled(activation.inbound) if SETTLED_STAYS in self._flags else _NO_IDS
         refused = contextvars.copy_context().run(self._run, activation)  # what the code sets is not seen by other runs
         error = self._error or refused
         if error is not None:
@@ -219,6 +262,10 @@ class CodeInstance(Runtime):
             finally:
                 self._watchdog.end()
         self._loop.drop()
+        self._object = self._primary = None
+        self._handlers = None
+        self._conditions = None
+        self._pending.clear()
 
     def _unwind(self) -> None:
         for task in self._loop.open_tasks():
@@ -289,9 +336,9 @@ class CodeInstance(Runtime):
     def _apply(self, event: Event) -> None:
         match event:
             case events.TimerFired():
-                timer = self._timers.pop(event.started_event_id, None)
-                if timer is not None:
-                    self._timer_of.pop(id(timer.handle), None)
+                timer = self._pending.pop(event.started_event_id, None)
+                if isinstance(timer, PendingTimer):
+                    timer.handle.timer = None
                     self._loop.fire(timer.handle)
             case events.ActivityTaskCompleted():
                 self._resolve_activity(event.scheduled_event_id, result=event.result)
@@ -322,29 +369,32 @@ class CodeInstance(Runtime):
 
     def _check_conditions(self) -> bool:
         moved = False
-        for item in list(self._conditions):
+        conditions = self._conditions or []
+        for item in list(conditions):
             fn, future = item
             if future.done():
-                self._conditions.remove(item)
+                conditions.remove(item)
                 continue
             try:
                 true = fn()
             except Exception as error:  # noqa: BLE001 - it does not go to the waiter (semantics 35)
-                self._conditions.remove(item)  # or it would raise for ever, where that fails the workflow
+                conditions.remove(item)  # or it would raise for ever, where that fails the workflow
                 self._raised(error)
                 return True
             if true:
-                self._conditions.remove(item)
+                conditions.remove(item)
                 future.set_result(None)
                 moved = True
+        if not conditions:
+            self._conditions = None
         return moved
 
     def _collect(self) -> list[Action]:
         if CREATION_ORDER in self._flags:
-            for pending in self._new:
+            for pending in self._new or ():
                 if isinstance(pending, PendingActivity) and not pending.is_awaited:
                     self._withdraw(pending.action)  # given up before its task began, so nobody waits for it
-        requested, self._requested = self._requested, []
+        requested, self._requested = self._requested or [], None
         if self._close is not None:
             requested.append(self._close)
             self._warn_of_unfinished()
@@ -353,19 +403,13 @@ class CodeInstance(Runtime):
     def _number(self, requested: Sequence[Action], ids: Sequence[int]) -> None:
         """What was started gets the id of its event, by which the answer will name it."""
         by_action = {id(action): event_id for action, event_id in zip(requested, ids, strict=True)}
-        for pending in self._new:
+        new, self._new = self._new or (), None
+        for pending in new:
             event_id = by_action.get(id(pending.action))
             if event_id is None:
                 continue
-            pending.event_id = event_id
-            match pending:
-                case PendingActivity():
-                    self._activities[event_id] = pending
-                case PendingTimer():
-                    self._timers[event_id] = pending
-                case PendingExternal():
-                    self._externals[event_id] = pending
-        self._new.clear()
+            pending.became(event_id)
+            self._pending[event_id] = pending
 
     # -- the code
 
@@ -384,9 +428,14 @@ class CodeInstance(Runtime):
                 self._raised(error)
         return self._object is not None
 
+    def _take_arguments(self) -> list[Any]:
+        """What the run method is called with; the call keeps it from here on, for as long as the code does."""
+        arguments, self._arguments = self._arguments, None
+        return arguments or []
+
     async def _main(self) -> None:
         try:
-            result = await self.definition.run(self._object, *(self._arguments or ()))
+            result = await self.definition.run(self._object, *self._take_arguments())
             with self.unrestricted():
                 payloads = self._encode(f"result of workflow {self._start.started.workflow_type!r}", [result])
             self._end(actions.CompleteWorkflow(payloads))
@@ -523,6 +572,7 @@ class CodeInstance(Runtime):
                 _logger.error("workflow %r: signal %r cannot be decoded and is dropped: %r", self._start.workflow_id, signal.name, error)
             return
         task = self._loop.create_own_task(self._handle(handler, arguments), f"signal {signal.name}")
+        self._handlers = self._handlers or {}
         self._handlers[task] = handler
 
     async def _handle(self, handler: SignalDefinition, arguments: list[Any]) -> None:
@@ -534,7 +584,7 @@ class CodeInstance(Runtime):
             self._raised(error)
         finally:
             task = asyncio.current_task()
-            if task is not None:
+            if task is not None and self._handlers is not None:
                 self._handlers.pop(task, None)
 
     def _ask(self, handler: QueryDefinition, query_type: str, args: Payloads) -> Any:
@@ -552,13 +602,14 @@ class CodeInstance(Runtime):
 
     def set_signal_handler(self, name: str | None, handler: Callable[..., Any] | None) -> None:
         self._check_writable("set a signal handler")
+        others = {known: signal for known, signal in self._signals.items() if known != name}
         if handler is None:
-            self._signals.pop(name, None)
+            self._signals = others
             return
         definition = SignalDefinition(name, handler, is_bound=True)
         if name is None and self._is_typed:
             check_dynamic(definition, "signal")
-        self._signals[name] = definition
+        self._signals = {**others, name: definition}
         waiting = [signal for signal in self._buffered if name is None or signal.name == name]
         self._buffered = [signal for signal in self._buffered if signal not in waiting]
         for signal in waiting:
@@ -569,13 +620,14 @@ class CodeInstance(Runtime):
 
     def set_query_handler(self, name: str | None, handler: Callable[..., Any] | None) -> None:
         self._check_writable("set a query handler")
+        others = {known: query for known, query in self._queries.items() if known != name}
         if handler is None:
-            self._queries.pop(name, None)
+            self._queries = others
             return
         definition = QueryDefinition(name, handler, is_bound=True)
         if name is None and self._is_typed:
             check_dynamic(definition, "query")
-        self._queries[name] = definition
+        self._queries = {**others, name: definition}
 
     def get_query_handler(self, name: str | None) -> Callable[..., Any] | None:
         return self._bound(self._queries.get(name))
@@ -592,7 +644,7 @@ class CodeInstance(Runtime):
     def _warn_of_unfinished(self) -> None:
         names = sorted(
             str(handler.name)
-            for handler in self._handlers.values()
+            for handler in (self._handlers or {}).values()
             if handler.unfinished_policy is HandlerUnfinishedPolicy.WARN_AND_ABANDON
         )
         if names and not self.is_replaying:
@@ -604,6 +656,13 @@ class CodeInstance(Runtime):
             )
 
     # -- what code asks for
+
+    @property
+    def info(self) -> Info:
+        """See Runtime. Made when it is asked for."""
+        if self._info is None:
+            self._info = _info(self._start)
+        return self._info
 
     def now_ms(self) -> int:
         return self._time_ms
@@ -646,15 +705,15 @@ class CodeInstance(Runtime):
         if known is not None:
             return known
         use = not self.is_replaying or patch_id in self._recorded_patches
-        self._patches[patch_id] = use
+        self._patches = {**self._patches, patch_id: use}
         if use:
             self._request(actions.RecordMarker(PATCH_MARKER, {"id": patch_id, "deprecated": "true" if deprecated else "false"}))
         return use
 
     async def sleep(self, seconds: float) -> None:
         future: asyncio.Future[None] = self._loop.create_future()
-        handle = asyncio.TimerHandle(self._loop.time() + seconds, _wake, (future,), self._loop)
-        self._timer_started(handle, seconds)
+        handle = WorkflowTimerHandle(self._loop.time() + seconds, _wake, (future,), self._loop, no_context())
+        self.timer_started(handle, seconds)
         try:
             await future
         finally:
@@ -663,6 +722,8 @@ class CodeInstance(Runtime):
     async def wait_condition(self, fn: Callable[[], bool], timeout_seconds: float | None) -> None:
         self._check_writable("wait for a condition")
         future: asyncio.Future[None] = self._loop.create_future()
+        if self._conditions is None:
+            self._conditions = []
         self._conditions.append((fn, future))
         if timeout_seconds is None:
             await future
@@ -697,7 +758,7 @@ class CodeInstance(Runtime):
             )
         )
         pending = PendingActivity(action, self._loop.create_future(), options.result_type)
-        self._new.append(pending)
+        self._is_new(pending)
         return self._loop.create_task(self._await_activity(pending), name=f"activity {name}")
 
     async def _await_activity(self, pending: PendingActivity) -> Any:
@@ -731,7 +792,7 @@ class CodeInstance(Runtime):
         if kind is not ActivityCancellationType.ABANDON and pending.event_id not in self._settled:
             self._request(actions.RequestCancelActivity(pending.event_id))
         if kind is not ActivityCancellationType.WAIT_CANCELLATION_COMPLETED:
-            self._activities.pop(pending.event_id, None)
+            self._pending.pop(pending.event_id, None)
             pending.future.set_exception(self._activity_cancelled(pending))
 
     def _activity_cancelled(self, pending: PendingActivity) -> ActivityError:
@@ -748,8 +809,8 @@ class CodeInstance(Runtime):
         return error
 
     def _resolve_activity(self, scheduled_event_id: int, *, result: Payloads) -> None:
-        pending = self._activities.pop(scheduled_event_id, None)
-        if pending is not None and not pending.future.done():
+        pending = self._pending.pop(scheduled_event_id, None)
+        if isinstance(pending, PendingActivity) and not pending.future.done():
             pending.future.set_result(result)
 
     def _fail_activity(
@@ -758,8 +819,8 @@ class CodeInstance(Runtime):
         cause: Failure,
         retry_state: RetryState,
     ) -> None:
-        pending = self._activities.pop(event.scheduled_event_id, None)
-        if pending is None or pending.future.done():
+        pending = self._pending.pop(event.scheduled_event_id, None)
+        if not isinstance(pending, PendingActivity) or pending.future.done():
             return
         words = {events.ActivityTaskTimedOut: "Activity task timed out", events.ActivityTaskCanceled: "Activity cancelled"}
         info = ActivityFailureInfo(
@@ -791,12 +852,12 @@ class CodeInstance(Runtime):
 
     def _external(self, action: actions.SignalExternalWorkflow | actions.CancelExternalWorkflow) -> PendingExternal:
         pending = PendingExternal(self._request(action), self._loop.create_future())
-        self._new.append(pending)
+        self._is_new(pending)
         return pending
 
     def _resolve_external(self, initiated_event_id: int, failure: Failure | None) -> None:
-        pending = self._externals.pop(initiated_event_id, None)
-        if pending is None or pending.future.done():
+        pending = self._pending.pop(initiated_event_id, None)
+        if not isinstance(pending, PendingExternal) or pending.future.done():
             return
         if failure is None:
             pending.future.set_result(None)
@@ -825,7 +886,8 @@ class CodeInstance(Runtime):
 
     # -- timers of the loop
 
-    def _timer_started(self, handle: asyncio.TimerHandle, seconds: float) -> None:
+    def timer_started(self, handle: WorkflowTimerHandle, seconds: float) -> None:
+        """The loop, or a sleep, has a timer that is to fire after so long."""
         self._check_writable("start a timer")
         self._timer_count += 1
         if math.isnan(seconds) and not self.is_replaying and self._error is None:  # what was recorded was a timer of 0 s
@@ -833,15 +895,17 @@ class CodeInstance(Runtime):
         seconds = min(max(0.0, seconds), DURATION_MS_MAX / 1000)  # whoever sleeps for ever writes inf, or sys.maxsize
         action = actions.StartTimer(str(self._timer_count), min(_ceil_ms(seconds), DURATION_MS_MAX))
         timer = PendingTimer(self._request(action), handle)
-        self._timer_of[id(handle)] = timer
-        self._new.append(timer)
+        handle.timer = timer
+        self._is_new(timer)
 
-    def _timer_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        timer = self._timer_of.pop(id(handle), None)
+    def timer_cancelled(self, handle: WorkflowTimerHandle) -> None:
+        """A timer is cancelled, or was and is let go."""
+        timer: PendingTimer | None = handle.timer
+        handle.timer = None
         if timer is None or self._loop.is_closing:
             return
         if timer.event_id:
-            self._timers.pop(timer.event_id, None)
+            self._pending.pop(timer.event_id, None)
             if timer.event_id not in self._settled:
                 self._request(actions.CancelTimer(timer.action.timer_id, timer.event_id))
         else:
@@ -853,13 +917,21 @@ class CodeInstance(Runtime):
         """The action as it is asked for. Raises TypeError or ValueError for what cannot be recorded."""
         self._check_writable("ask for anything")
         action = border.checked(action)
+        if self._requested is None:
+            self._requested = []
         self._requested.append(action)
         return action
 
+    def _is_new(self, pending: PendingActivity | PendingTimer | PendingExternal) -> None:
+        """It gets the id of its event at the end of the activation."""
+        if self._new is None:
+            self._new = []
+        self._new.append(pending)
+
     def _withdraw(self, action: Action) -> None:
         """Asked for and taken back within one activation: it leaves no trace."""
-        self._requested = [other for other in self._requested if other is not action]
-        self._new = [pending for pending in self._new if pending.action is not action]
+        self._requested = [other for other in self._requested or () if other is not action]
+        self._new = [pending for pending in self._new or () if pending.action is not action]
 
     def _check_writable(self, what: str) -> None:
         if self._loop.is_closing:
@@ -902,7 +974,19 @@ def _settled(inbound: Sequence[tuple[int, Event]]) -> frozenset[int]:
                 | events.ActivityTaskCanceled(scheduled_event_id=event_id)
             ):
                 found.add(event_id)
-    return frozenset(found)
+    return frozenset(found) if found else _NO_IDS
+
+
+def _recorded_patches(recorded: Sequence[Event]) -> frozenset[str]:
+    """The patches that an activation was recorded with."""
+    markers = [event for event in recorded if isinstance(event, events.MarkerRecorded) and event.marker_name == PATCH_MARKER]
+    return frozenset([marker.details.get("id", "") for marker in markers]) if markers else _NO_NAMES
+
+
+@lru_cache(maxsize=64)
+def _flag_set(flags: tuple[int, ...]) -> frozenset[int]:
+    """Runs of one build share it."""
+    return frozenset(flags)
 
 
 def _ceil_ms(seconds: float) -> int:

@@ -108,23 +108,60 @@ def _check_writable(future: asyncio.Future[Any], what: str) -> None:
         runtime.refuse_read_only(what)
 
 
-class WorkflowLoop(asyncio.AbstractEventLoop):
-    """Runs callbacks until none is ready. `start_timer` and `cancel_timer` hand timers to the runtime."""
+class WorkflowTimerHandle(asyncio.TimerHandle):
+    """A timer of a workflow's loop; `timer` is what the runtime keeps of it."""
+
+    __slots__ = ("timer",)
 
     def __init__(
-        self, runtime: Any, start_timer: Callable[[asyncio.TimerHandle, float], None], cancel_timer: Callable[[asyncio.TimerHandle], None]
+        self, when: float, callback: Callable[..., Any], args: Any, loop: WorkflowLoop, context: contextvars.Context | None
     ) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self.timer: Any = None
+
+
+class _Gone:
+    """The runtime of a run that was dropped, for futures and tasks of it that somebody still holds."""
+
+    is_read_only = False
+
+    def timer_started(self, handle: WorkflowTimerHandle, seconds: float) -> None:
+        """A timer of a run that was dropped never fires."""
+
+    def timer_cancelled(self, handle: WorkflowTimerHandle) -> None:
+        """The same."""
+
+
+def no_context() -> contextvars.Context:
+    """The context of a callback that needs none: a copy of the current one would be kept as long as the callback waits.
+
+    Each callback has its own, because a context cannot be entered by two threads at once, and each owner of a process has a thread.
+    """
+    return contextvars.Context()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    loop = task.get_loop()
+    assert isinstance(loop, WorkflowLoop)
+    loop.forget(task)
+
+
+class WorkflowLoop(asyncio.AbstractEventLoop):
+    """Runs callbacks until none is ready. `runtime` is told of timers that start and are cancelled."""
+
+    def __init__(self, runtime: Any) -> None:
         self.perdure_runtime = runtime
-        self._start_timer = start_timer
-        self._cancel_timer = cancel_timer
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready: deque[asyncio.Handle] | None = None
+        """None while nothing is ready, as in every run that waits; an empty one takes 600 bytes."""
         self.is_by_creation = False
         """Whether the run began with the flag CREATION_ORDER."""
         self._made = 0
         self._user_tasks = 0
         self._own_tasks = 0
         self._hashed_futures = 0
-        self._tasks: list[WorkflowTask[Any]] = []
+        self._tasks: dict[int, WorkflowTask[Any]] = {}
+        """Tasks that are not done, in the order in which they were made, by identity. asyncio keeps none, and one that is lost ends
+        wherever the garbage collector finds it. A task that is done goes, or its result would stay as long as the run."""
         self._exception_handler: Any = None
         self.now_seconds = 0.0
         self.is_closing = False
@@ -164,15 +201,15 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def run_until_blocked(self, handles_max: int | None = None) -> None:
         """Run what is ready, and what becomes ready by it."""
-        ready = self._ready
-        while ready:
-            handle = ready.popleft()
+        while self._ready:
+            handle = self._ready.popleft()
             if not handle._cancelled:
                 handle._run()
             if handles_max is not None:
                 handles_max -= 1
                 if handles_max <= 0:
                     return
+        self._ready = None
 
     @property
     def has_ready(self) -> bool:
@@ -181,15 +218,16 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def open_tasks(self) -> list[WorkflowTask[Any]]:
         """Tasks that are not done, in the order in which they were made."""
-        self._tasks = [task for task in self._tasks if not task.done()]
-        return list(self._tasks)
+        return [task for task in self._tasks.values() if not task.done()]
 
     def drop(self) -> None:
         """Forget what is ready and what is not done, without a sound."""
-        self._ready.clear()
-        for task in self._tasks:
+        self._ready = None
+        for task in self._tasks.values():
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch
         self._tasks.clear()
+        # Run and loop know each other, and the garbage collector looks for such pairs seldom: what ends here is freed here.
+        self.perdure_runtime = _Gone()
 
     # -- what asyncio needs of a loop
 
@@ -215,11 +253,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(self.now_seconds + delay, callback, args, self, context)
+        handle = WorkflowTimerHandle(self.now_seconds + delay, callback, args, self, context)
         if delay <= 0:
             self._let_run(handle)
         else:
-            self._start_timer(handle, delay)
+            self.perdure_runtime.timer_started(handle, delay)
         return handle
 
     def call_at(  # type: ignore[override]
@@ -230,14 +268,16 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def _let_run(self, handle: asyncio.Handle) -> None:
         if self.perdure_runtime.is_read_only:
             self.perdure_runtime.refuse_read_only("let anything run later")
-        self._ready.append(handle)
+        self.fire(handle)
 
-    def fire(self, handle: asyncio.TimerHandle) -> None:
+    def fire(self, handle: asyncio.Handle) -> None:
         """A timer's time has come."""
+        if self._ready is None:
+            self._ready = deque()
         self._ready.append(handle)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        self._cancel_timer(handle)
+        self.perdure_runtime.timer_cancelled(handle)
 
     def create_future(self) -> WorkflowFuture[Any]:
         return WorkflowFuture(loop=self)
@@ -266,8 +306,13 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             coro.close()
             self.perdure_runtime.refuse_read_only("start a task")
         task: WorkflowTask[T] = WorkflowTask(coro, loop=self, name=name, context=context, is_own=is_own)
-        self._tasks.append(task)
+        self._tasks[id(task)] = task
+        task.add_done_callback(_forget, context=no_context())
         return task
+
+    def forget(self, task: asyncio.Task[Any]) -> None:
+        """A task is done."""
+        self._tasks.pop(id(task), None)
 
     def get_task_factory(self) -> None:
         return None

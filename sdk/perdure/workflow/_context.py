@@ -77,6 +77,8 @@ class ActivityOptions:
 class Runtime(ABC):
     """The outline of what runs a workflow."""
 
+    __slots__ = ()
+
     @staticmethod
     def current() -> Runtime:
         """The runtime of the code that calls. Raises NotInWorkflowError outside of a workflow."""
@@ -91,11 +93,14 @@ class Runtime(ABC):
         loop = asyncio._get_running_loop()  # noqa: SLF001 - the one that does not raise
         return getattr(loop, "perdure_runtime", None)
 
-    info: Info
     definition: WorkflowDefinition
     payload_converter: PayloadConverter
     is_replaying: bool
     is_read_only: bool
+
+    @property
+    @abstractmethod
+    def info(self) -> Info: ...
 
     @abstractmethod
     def now_ms(self) -> int: ...

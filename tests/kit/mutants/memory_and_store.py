@@ -69,12 +69,14 @@ def evicted_in_flight(patch: pytest.MonkeyPatch) -> None:
     """Runs with records in flight are dropped from memory like any others."""
 
     def confirmed(self: Any, workflow_id: str) -> None:
-        if workflow_id in self._entries:
-            self._entries[workflow_id].in_flight -= 1
+        entry = self._known(workflow_id)
+        if entry is not None:
+            entry.in_flight -= 1
 
     def trim(self: Any) -> None:
-        for workflow_id in list(self._entries)[: max(0, len(self._entries) - self._entries_max)]:
-            self._drop_instance(self._entries.pop(workflow_id))
+        for entries in (self._open_runs, self._closed_runs):
+            for workflow_id in list(entries)[: max(0, len(entries) - self._open_max)]:
+                self._drop_instance(entries.pop(workflow_id))
 
     patch.setattr(Runs, "confirmed", confirmed)
     patch.setattr(Runs, "trim", trim)

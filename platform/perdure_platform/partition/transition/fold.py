@@ -6,11 +6,12 @@ same events from the record. Both go through `fold_event` and `fold_note`. No cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 
+from perdure_platform.partition.transition.kept import kept
 from perdure_platform.partition.transition.sizes import payload_bytes
-from perdure_platform.partition.transition.state import ActivityState, AttemptStart, RunState, TimerState
+from perdure_platform.partition.transition.state import NOTHING, ActivityState, AttemptStart, RunState, TimerState
 from perdure_schemas import events, notes
 from perdure_schemas.errors import LogCorrupt
 from perdure_schemas.events import Event
@@ -21,7 +22,7 @@ from perdure_schemas.options import WorkflowStatus
 
 def begin(workflow_id: str, run_id: str, started: events.WorkflowExecutionStarted, time_ms: int) -> RunState:
     """The state of a run before its first event."""
-    return RunState(workflow_id, run_id, started, time_ms)
+    return RunState(workflow_id, run_id, kept(started, run_id), time_ms)
 
 
 def fold_transition(state: RunState | None, transition: Transition, time_ms: int) -> RunState:
@@ -151,8 +152,7 @@ def _closed(status: WorkflowStatus) -> Callable[[RunState, Event, int, int], Non
         state.pending = ()
         state.activities.clear()
         state.timers.clear()
-        state.external_signals.clear()
-        state.external_cancels.clear()
+        state.external_signals = state.external_cancels = NOTHING
         state.activation_failure = None
         state.parked = None
 
@@ -183,20 +183,32 @@ def _timer_closed(state: RunState, event: Event, _event_id: int, _time_ms: int) 
     state.timers.close(event.started_event_id)  # type: ignore[union-attr]
 
 
-def _signal_initiated(state: RunState, event: Event, event_id: int, _time_ms: int) -> None:
-    state.external_signals[event_id] = event
+def _signal_initiated(state: RunState, _event: Event, event_id: int, _time_ms: int) -> None:
+    state.external_signals = _with(state.external_signals, event_id)
 
 
 def _signal_resolved(state: RunState, event: Event, _event_id: int, _time_ms: int) -> None:
-    state.external_signals.pop(event.initiated_event_id, None)  # type: ignore[union-attr]
+    _without(state.external_signals, event.initiated_event_id)  # type: ignore[union-attr]
 
 
-def _cancel_initiated(state: RunState, event: Event, event_id: int, _time_ms: int) -> None:
-    state.external_cancels[event_id] = event
+def _cancel_initiated(state: RunState, _event: Event, event_id: int, _time_ms: int) -> None:
+    state.external_cancels = _with(state.external_cancels, event_id)
 
 
 def _cancel_resolved(state: RunState, event: Event, _event_id: int, _time_ms: int) -> None:
-    state.external_cancels.pop(event.initiated_event_id, None)  # type: ignore[union-attr]
+    _without(state.external_cancels, event.initiated_event_id)  # type: ignore[union-attr]
+
+
+def _with(ids: Set[int], event_id: int) -> Set[int]:
+    """The state that is folded has sets of its own, but for those that are empty."""
+    own = ids if isinstance(ids, set) else set(ids)
+    own.add(event_id)
+    return own
+
+
+def _without(ids: Set[int], event_id: int) -> None:
+    if isinstance(ids, set):
+        ids.discard(event_id)
 
 
 def _unchanged(_state: RunState, _event: Event, _event_id: int, _time_ms: int) -> None:

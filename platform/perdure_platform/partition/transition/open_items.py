@@ -10,6 +10,9 @@ import heapq
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Protocol, Self, TypeVar
 
+FEW = 4
+"""A number of items. So few are looked at one by one, and a run that waits for one timer keeps no heap for it."""
+
 STALE_MAX = 16
 """A number of deadlines that are out of date: so many, and as many as items are open, stay until they are at the front."""
 
@@ -27,8 +30,8 @@ ItemT = TypeVar("ItemT", bound=Item)
 class OpenItems(Mapping[int, ItemT]):
     """Items by event id, in the order in which they were opened. Only the fold writes here.
 
-    `_dues` is a heap of (due_ms, event id) with an entry for each item. Entries of items that were closed or replaced stay until they are
-    at the front, or until they are too many: an entry counts only where the item of its id is due at its time.
+    `_dues` is a heap of (due_ms, event id) with an entry for each item, once there were more than a few. Entries of items that were
+    closed or replaced stay until they are at the front, or too many: an entry counts only where the item of its id is due at its time.
     """
 
     __slots__ = ("_dues", "_items")
@@ -41,21 +44,28 @@ class OpenItems(Mapping[int, ItemT]):
         """An independent copy; the items are shared. Both parts are copied in one piece, without a look at any item."""
         copied = type(self)()
         if self._items:
-            assert self._dues is not None
-            copied._items, copied._dues = self._items.copy(), self._dues.copy()  # noqa: SLF001 - its own
+            copied._items = self._items.copy()  # noqa: SLF001 - its own
+            copied._dues = self._dues.copy() if self._dues is not None else None  # noqa: SLF001
         return copied
 
     # -- what the fold writes
 
     def put(self, event_id: int, item: ItemT) -> None:
         """Open an item, or replace it."""
-        if self._items is None or self._dues is None:
-            self._items, self._dues = {}, []
+        if self._items is None:
+            self._items = {}
         self._items[event_id] = item
+        if self._dues is None:
+            if len(self._items) > FEW:
+                self._heap()
+            return
         heapq.heappush(self._dues, (item.next_due_ms(), event_id))
         if len(self._dues) > 2 * len(self._items) + STALE_MAX:
-            self._dues = [(open_item.next_due_ms(), open_id) for open_id, open_item in self._items.items()]
-            heapq.heapify(self._dues)
+            self._heap()
+
+    def _heap(self) -> None:
+        self._dues = [(item.next_due_ms(), event_id) for event_id, item in self.items()]
+        heapq.heapify(self._dues)
 
     def close(self, event_id: int) -> ItemT | None:
         """Close an item; None if it is not open."""
@@ -69,6 +79,8 @@ class OpenItems(Mapping[int, ItemT]):
 
     def next_due_ms(self) -> int:
         """When the first of them is due; 0 if none is open."""
+        if self._dues is None:
+            return min([item.next_due_ms() for item in self.values()], default=0)
         dues = self._dues
         while dues:
             due_ms, event_id = dues[0]
@@ -79,6 +91,10 @@ class OpenItems(Mapping[int, ItemT]):
 
     def due(self, limit_ms: int) -> list[tuple[int, ItemT]]:
         """Those that are due by then, each with its event id, in the order of time and then of their events."""
+        found = {(item.next_due_ms(), event_id) for event_id, item in self.items()} if self._dues is None else self._front(limit_ms)
+        return [(event_id, self[event_id]) for due_ms, event_id in sorted(found) if due_ms <= limit_ms]
+
+    def _front(self, limit_ms: int) -> set[tuple[int, int]]:
         dues, found, places = self._dues or [], set(), [0]
         while places:
             place = places.pop()
@@ -86,7 +102,7 @@ class OpenItems(Mapping[int, ItemT]):
                 if self._is_current(*dues[place]):
                     found.add(dues[place])
                 places += (2 * place + 1, 2 * place + 2)
-        return [(event_id, self[event_id]) for _, event_id in sorted(found)]
+        return found
 
     def _is_current(self, due_ms: int, event_id: int) -> bool:
         item = self.get(event_id)

@@ -5,6 +5,7 @@ A RunState that has left the fold is never changed again: a decision works on a 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -181,9 +182,16 @@ INDEXED_MIN = 16
 """A number of open activities from which on an index of their ids is cheaper than a look at each."""
 
 
+NOTHING: frozenset[int] = frozenset()
+"""No ids; shared by all runs that have nothing of a kind under way."""
+
+
 @dataclass(slots=True)
 class RunState:
-    """One run. `pending` are the inbound events that its code has not seen; `activations` counts those that it has been through."""
+    """One run. `pending` are the inbound events that its code has not seen; `activations` counts those that it has been through.
+
+    `external_signals` and `external_cancels` are the ids of events: of those that no answer has come to.
+    """
 
     workflow_id: str
     run_id: str
@@ -195,8 +203,8 @@ class RunState:
     next_event_id: int = 1
     activities: OpenActivities = field(default_factory=OpenActivities)
     timers: OpenItems[TimerState] = field(default_factory=OpenItems)
-    external_signals: dict[int, Event] = field(default_factory=dict)
-    external_cancels: dict[int, Event] = field(default_factory=dict)
+    external_signals: Set[int] = NOTHING
+    external_cancels: Set[int] = NOTHING
     cancel_requested: bool = False
     pending: tuple[tuple[int, Event], ...] = ()
     activations: int = 0
@@ -227,8 +235,8 @@ class RunState:
             self,
             activities=self.activities.copy(),
             timers=self.timers.copy(),
-            external_signals=dict(self.external_signals),
-            external_cancels=dict(self.external_cancels),
+            external_signals=set(self.external_signals) or NOTHING,
+            external_cancels=set(self.external_cancels) or NOTHING,
         )
 
     def first_activation_ms(self) -> int:
