@@ -1,11 +1,16 @@
 """The process that owns partitions: one thread, one loop, one consumer for all of them (design.md 4, 5).
 
+Only partitions that have news take a turn: records, a failed append, or a time that has come. Each says how long it may rest, as it
+does where it is alone in its process; the others cost nothing, however many they are.
+
 Membership says which partitions to lead; it is a hint, polled only while the loop turns, so that a stuck loop loses them (C10).
 """
 
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from perdure._log.errors import LogUnauthorized, LogUnavailable, OffsetOutOfRange, PartitionDamaged
@@ -14,6 +19,7 @@ from perdure._log.progress import ProgressWatch
 from perdure_platform.node.assignment import AssignedPartition, Stage, Surroundings
 from perdure_platform.node.claim_backoff import ClaimBackoff
 from perdure_platform.node.topics import partition_topics
+from perdure_platform.node.wake_times import WakeTimes
 from perdure_platform.partition.decode import BuildTooOld
 from perdure_platform.store.port import StoreUnavailable
 from perdure_schemas.topics import commands_topic, history_topic
@@ -22,6 +28,9 @@ logger = logging.getLogger("perdure.owner")
 
 SHOW_POSITIONS_MS = 5_000
 """Between two times at which the group is told how far its partitions have come."""
+
+AWAKE_MS = 10
+"""A partition that wants to look again within so many milliseconds, at an answer that is under way, takes every turn."""
 
 
 STOPPED_ENDS_MS = 10_000
@@ -58,6 +67,12 @@ class Node:
         self._leaving: dict[int, tuple[AssignedPartition, float]] = {}
         self._backoffs: dict[int, ClaimBackoff] = {}
         self._paused: set[TopicPartition] = set()
+        self._wakes = WakeTimes()
+        self._awake: set[int] = set()
+        """Partitions that take the next turn, whatever comes."""
+        self._touched: set[int] = set()
+        """Partitions that took a turn, or are new, since their positions and their room were looked at."""
+        self._failures_seen = 0
         self._reassign = False
         self._is_told_who_leads = True
         self._show_at_ms = around.monotonic_ms() + SHOW_POSITIONS_MS
@@ -77,15 +92,56 @@ class Node:
         self._pause_and_resume()
         records = self._read(wait_max_ms)
         self._around.lanes.turn()
-        for partition, assigned in self._all():
+        turned = self._whose_turn(records)
+        for partition in turned:
+            assigned = self._of(partition)
             assigned.turn(records.get((self._history, partition), ()), records.get((self._commands, partition), ()))
         self._around.lanes.push()
+        self._rest(turned)
         self._close_settled()
         self._show_positions()
 
     def wait_ms(self) -> int:
         """How long the loop may sleep if nothing comes."""
-        return min((assigned.wait_ms() for _, assigned in self._all()), default=200)
+        waits_ms = [self._of(partition).wait_ms() for partition in self._awake]
+        if self._around.lanes.has_work:
+            waits_ms.append(1)
+        if (next_ms := self._wakes.next_ms()) is not None:
+            waits_ms.append(max(0, math.ceil(next_ms - self._around.monotonic_ms())))
+        return min(waits_ms, default=200)
+
+    def _whose_turn(self, records: Iterable[TopicPartition]) -> list[int]:
+        """Who has news, is awake, or is due; and all, where an append failed: that may be a matter of any."""
+        if self._around.lanes.failures != self._failures_seen:
+            self._failures_seen = self._around.lanes.failures
+            self._wake_all()
+        due = self._wakes.take(self._around.monotonic_ms())
+        turns = due | self._awake | {partition for _, partition in records}
+        return [*sorted(turns & self._assigned.keys()), *self._leaving]
+
+    def _rest(self, turned: Iterable[int]) -> None:
+        """Each says when it is to be woken. Behind the push: what has left is no reason to look again."""
+        self._touched.update(turned)
+        now_ms = self._around.monotonic_ms()
+        for partition in turned:
+            wait_ms = self._of(partition).wait_ms()
+            if wait_ms <= AWAKE_MS or partition in self._leaving:
+                self._awake.add(partition)
+            else:
+                self._awake.discard(partition)
+                self._wakes.put(partition, now_ms + wait_ms)
+
+    def _wake(self, partition: int) -> None:
+        self._awake.add(partition)
+        self._touched.add(partition)
+
+    def _wake_all(self) -> None:
+        for partition, _ in self._all():
+            self._wake(partition)
+
+    def _of(self, partition: int) -> AssignedPartition:
+        leaving = self._leaving.get(partition)
+        return self._assigned[partition] if leaving is None else leaving[0]
 
     def close(self, handover_ms: int) -> None:
         """Stop taking commands, let what is in flight settle for at most `handover_ms`, and leave."""
@@ -121,6 +177,7 @@ class Node:
         for partition in sorted(wanted - self._assigned.keys() - self._leaving.keys()):
             topics = partition_topics(self._namespace, partition, self._described)
             self._assigned[partition] = AssignedPartition(topics, self._around, self._backoff(partition))
+            self._wake(partition)
             self._reassign = True
         for partition in self._assigned.keys() - wanted:
             self._give_up(partition, self._around.monotonic_ms() + self._around.limits.handover_ms)
@@ -139,9 +196,11 @@ class Node:
         logger.warning(message)
         for assigned in self._assigned.values():
             assigned.may_claim = is_told
+        self._wake_all()
 
     def _give_up(self, partition: int, deadline_ms: float) -> None:
         self._leaving[partition] = (self._assigned.pop(partition), deadline_ms)
+        self._wake(partition)
         self._reassign = True
 
     def _close_settled(self) -> None:
@@ -149,13 +208,17 @@ class Node:
             if leaving.hand_over() or self._around.monotonic_ms() >= deadline_ms:
                 leaving.close()
                 del self._leaving[partition]
+                self._wakes.forget(partition)
+                self._awake.discard(partition)
+                self._touched.discard(partition)
                 self._reassign = True
 
     def _assign(self) -> None:
-        moved = [assigned.take_moved() for _, assigned in self._all()]
+        moved = [self._of(partition).take_moved() for partition in self._touched]
         if not (self._reassign or any(moved)):
             return
         self._reassign = False
+        self._touched.update(self._assigned)  # the consumer forgets who is paused
         self._consumer.assign(self._positions())
         self._paused.clear()
 
@@ -187,7 +250,12 @@ class Node:
             self._reassign = True
 
     def _pause_and_resume(self) -> None:
-        full = {(self._commands, partition) for partition, a in self._assigned.items() if a.owner is not None and not a.wants_commands}
+        around = self._around
+        is_full_for_all = around.lanes.waiting >= around.limits.unsent_effects_max
+        look = self._assigned.keys() if is_full_for_all else self._touched | {partition for _, partition in self._paused}
+        self._touched = set()
+        here = [(partition, self._assigned[partition]) for partition in look if partition in self._assigned]
+        full = {(self._commands, partition) for partition, a in here if a.owner is not None and not a.wants_commands}
         if pause := full - self._paused:
             self._consumer.pause(pause)
         if resume := self._paused - full:
@@ -201,12 +269,14 @@ class Node:
         except OffsetOutOfRange as error:
             for partition, assigned in self._all():
                 if partition == error.partition:
+                    self._wake(partition)
                     assigned.out_of_range(error)
             self._reassign = True
             return by_place
         except PartitionDamaged as error:
             for partition, assigned in self._all():
                 if partition == error.partition:
+                    self._wake(partition)
                     assigned.damaged(error)
             self._reassign = True
             return by_place

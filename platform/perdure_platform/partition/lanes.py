@@ -65,6 +65,8 @@ class Lanes:
         self._others = log.producer(Delivery.PIPELINED)
         self._waiting: tuple[deque[_Queued], deque[_Queued], deque[_Queued]] = (deque(), deque(), deque())
         self._refused: list[tuple[TopicPartition, object, LogError]] = []
+        self.failures = 0
+        """How many appends have failed so far; whom that concerns was told, and may want to do something about it."""
         self.on_history_failed: list[Callable[[TopicPartition | None, Exception], None]] = []
         self.on_commands_failed: list[Callable[[Exception], None]] = []
 
@@ -102,12 +104,14 @@ class Lanes:
     def turn(self) -> None:
         """Hand out what was acknowledged or failed."""
         refused, self._refused = self._refused, []
+        self.failures += len(refused)
         for place, token, error in refused:
             if isinstance(token, EffectToken):
                 token.owner.failed(token.offset, token.index, error)
             else:
                 self._tell_history_failed(place, error)
         _, failures = self._history.poll()
+        self.failures += len(failures)
         for failure in failures:
             if not isinstance(failure.error, RecordTooLarge):
                 self._history.drop()
@@ -118,6 +122,7 @@ class Lanes:
                 break
             self._tell_history_failed((failure.topic, failure.partition), failure.error)
         acknowledged, failures = self._commands.poll()
+        self.failures += len(failures)
         self._acknowledge(acknowledged)
         if failures:
             self._commands.drop()
@@ -128,6 +133,7 @@ class Lanes:
             for told in list(self.on_commands_failed):
                 told(failures[0].error)
         acknowledged, failures = self._others.poll()
+        self.failures += len(failures)
         self._acknowledge(acknowledged)
         for failure in failures:
             if isinstance(failure.token, EffectToken):

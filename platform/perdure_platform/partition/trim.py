@@ -112,6 +112,11 @@ class Trimmer:
         """Whether the owner shall take nothing new, so that what is under way comes to its end."""
         return self._stage is not Stage.IDLE
 
+    @property
+    def is_deleting(self) -> bool:
+        """Whether a prefix is being deleted elsewhere, so that the owner should look again soon."""
+        return self._deleting is not None
+
     def turn(self, now_ms: int, *, is_settled: bool, in_flight_bytes: int) -> None:
         """Between two turns: do what is due. `is_settled`: nothing is in flight, and every effect is acknowledged."""
         if self._stage is Stage.IDLE:
@@ -203,6 +208,7 @@ class Trimmer:
         """Have what lies before the confirmed start deleted, and the commands that are settled there. Nothing waits for it (K9)."""
         if self._deleting is not None:
             self._look_at_deletion(*self._deleting, now_ms)
+        if self._deleting is not None:
             return
         start = self._applier.positions.start
         if start <= self._deleted or now_ms < self._delete_at_ms:
