@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.core import Core, data
@@ -29,7 +29,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS, st.integers(0, 20))
 def test_items_and_their_deadlines_are_those_of_a_dictionary(steps: list[tuple[object, ...]], limit_ms: int) -> None:
     items: OpenItems[TimerState] = OpenItems()

@@ -30,6 +30,12 @@ from perdure_schemas.topics import commands_topic, replies_topic
 
 logger = logging.getLogger("perdure.owner")
 
+LOOK_MS = 1_000
+"""Time after which a stopped partition takes a turn if nothing comes, in milliseconds."""
+
+SEARCH_LOOK_MS = 10
+"""Time after which it looks again for where the commands end, in milliseconds."""
+
 SAY_AGAIN_MS = 60_000
 """Time between two lines of the log, in milliseconds."""
 
@@ -68,7 +74,8 @@ class StoppedPartition:
     @property
     def wait_ms(self) -> int:
         """How long the loop may sleep if nothing comes."""
-        return 10 if self._ends is not None else 1000
+        is_searching = self._next_offset is None and self._is_readable
+        return SEARCH_LOOK_MS if is_searching else LOOK_MS
 
     def turn(self, commands: Sequence[Record]) -> bool:
         """Answer, and say again that the partition is stopped; whether `positions` changed otherwise than by reading."""
