@@ -31,7 +31,6 @@ _STARTED = "Kafka Server started"
 _PROTOCOLS = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT"
 _SETTINGS = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
     # A killed broker is not let in again before its session is over.
@@ -80,11 +79,23 @@ class Broker:
     """One broker process. Its port and its data stay the same over `stop`, `kill` and `restart`; `close` deletes the data."""
 
     def __init__(
-        self, settings: dict[str, str] | None = None, doors: int = 0, environment: Mapping[str, str] = {}, *, is_for_long: bool = False
+        self,
+        settings: dict[str, str] | None = None,
+        doors: int = 0,
+        environment: Mapping[str, str] = {},
+        *,
+        is_for_long: bool = False,
+        node_id: int = 1,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="perdure-broker-"))
         self.port, self.controller_port, *ports = free_ports(2 + 2 * doors)
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self.node_id = node_id
+        self.voter = f"{node_id}@127.0.0.1:{self.controller_port}"
+        """This node as one that votes for the controller."""
+        self.voters: tuple[str, ...] = (self.voter,)
+        """All nodes that vote: this one alone, unless a cluster says otherwise before the first start."""
+        self.cluster_id = new_cluster_id()
         self.doors = tuple(zip(ports[:doors], ports[doors:], strict=True))
         """Further listeners: the port on which the broker listens, and the one that it tells its clients, for a proxy between the two."""
         self.settings = dict(settings or {})
@@ -94,16 +105,23 @@ class Broker:
         """Whether what Java's second compiler costs is worth it. A test ends before: without it a broker needs half the CPU time."""
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
+        self._said_before = 0
 
     def start(self) -> Broker:
         """Start it and wait until it serves."""
+        self.launch()
+        self.wait_until_started()
+        return self
+
+    def launch(self) -> None:
+        """Start it without waiting: a node of a cluster serves only once most of the others are there."""
         if self._process is not None:
             raise BrokerFailed("this broker is running already")
         jars = server_jars()
         if not (self.directory / "data").exists():
             self._format(jars)
         output = self._output.open("ab")
-        start = output.tell()
+        self._said_before = output.tell()
         with output:
             # A session of its own: Ctrl-C is for the tests, which then stop the broker.
             self._process = subprocess.Popen(
@@ -118,8 +136,6 @@ class Broker:
         self._watcher = subprocess.Popen(
             ["sh", "-c", 'read _; kill -9 "$0"', str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
         )
-        self._wait_until_started(start)
-        return self
 
     def stop(self) -> None:
         """End it in order (SIGTERM)."""
@@ -171,17 +187,17 @@ class Broker:
         told = [f"{name}://127.0.0.1:{port}" for name, (_, port) in zip(names, self.doors, strict=True)]
         settings = {
             **_SETTINGS,
+            "node.id": str(self.node_id),
             "listener.security.protocol.map": ",".join([_PROTOCOLS, *(f"{name}:PLAINTEXT" for name in names)]),
             "listeners": ",".join([f"PLAINTEXT://{self.bootstrap}", f"CONTROLLER://127.0.0.1:{self.controller_port}", *behind]),
             "advertised.listeners": ",".join([f"PLAINTEXT://{self.bootstrap}", *told]),
-            "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
+            "controller.quorum.voters": ",".join(self.voters),
             "log.dirs": str(self.directory / "data"),
             **self.settings,
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
         (self.directory / "log4j2.xml").write_text(_LOGGING, encoding="utf-8")
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*self._java(jars), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._properties)]
+        command = [*self._java(jars), "kafka.tools.StorageTool", "format", f"--cluster-id={self.cluster_id}", "-c", str(self._properties)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
         if done.returncode:
             raise BrokerFailed(f"the broker's storage could not be formatted:\n{done.stdout}{done.stderr}")
@@ -196,12 +212,13 @@ class Broker:
         options += [] if self.is_for_long else ["-XX:TieredStopAtLevel=1"]
         return [java, *options, f"-Dlog4j2.configurationFile={self.directory / 'log4j2.xml'}", "-cp", f"{jars}/*"]
 
-    def _wait_until_started(self, output_start: int) -> None:
+    def wait_until_started(self) -> None:
+        """Wait until it serves, behind `launch`. Raises BrokerFailed."""
         assert self._process is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             with self._output.open("rb") as output:
-                output.seek(output_start)
+                output.seek(self._said_before)
                 said = output.read().decode(errors="replace")
             if _STARTED in said:
                 return
@@ -231,6 +248,11 @@ class Broker:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def new_cluster_id() -> str:
+    """A random id in the form that Kafka wants: sixteen bytes as base64 for addresses."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def server_jars() -> Path:
