@@ -1,4 +1,4 @@
-"""Questions to the cluster and orders for it: topics, settings, offsets, deletion."""
+"""Questions to the cluster and orders for it: topics, settings, deletion."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from perdure._log.errors import LogError, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.kafka.chatter import logger
@@ -22,9 +22,6 @@ from perdure._log.port import TopicDescription
 from perdure._log.port import TopicPartition as Where
 from perdure_schemas.topics import TopicSpec
 
-_START = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_END = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_REQUEST_TIMEOUT_S = 5.0
 _CLIENT_LIVES_S = 5.0
 """How long a client is kept at least, whatever fails."""
 _APPEARS_NAP_S = 0.02
@@ -73,33 +70,6 @@ class KafkaAdmin:
                 logger.info("%s; going on with a new client", error)
                 self._client = self._connect()
                 self._connected_at = now
-
-    def request_offsets(self, partitions: Sequence[Where], *, end: bool) -> OffsetsRequest:
-        """Ask for end or start offsets, in one request per broker, without waiting."""
-        client = self._client
-        client.poll(0)
-        spec = _END if end else _START
-        wanted = {TopicPartition(*where): spec for where in partitions}
-        futures = (
-            client.list_offsets(wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_REQUEST_TIMEOUT_S)
-            if wanted
-            else {}
-        )
-        return OffsetsRequest(self, client, {(asked.topic, asked.partition): future for asked, future in futures.items()})
-
-    def offsets(self, partitions: Sequence[Where], timeout_ms: int, *, end: bool) -> dict[Where, int]:
-        """The same, awaited. Asks again while a partition has no leader. Raises LogUnavailable, TopicNotFound."""
-        deadline = time.monotonic() + timeout_ms / 1000
-        while True:
-            request = self.request_offsets(partitions, end=end)
-            try:
-                return request.wait(deadline - time.monotonic())
-            except LogUnavailable:
-                left_ms = round((deadline - time.monotonic()) * 1000)
-                if left_ms <= _APPEARS_NAP_S * 1000:
-                    raise
-                self._check_known({topic for topic, _ in partitions}, left_ms)
-                time.sleep(_APPEARS_NAP_S)
 
     def describe(self, names: Sequence[str], timeout_ms: int) -> dict[str, TopicDescription]:
         """Those topics among `names` that exist, with all of their settings."""
@@ -236,12 +206,6 @@ class KafkaAdmin:
                 return LogUnavailable(f"{found}; {why}")
         return found
 
-    def _check_known(self, names: set[str], timeout_ms: int) -> None:
-        """The library calls a topic that is not there one without a leader."""
-        missing = names - self.describe(sorted(names), timeout_ms).keys()
-        if missing:
-            raise TopicNotFound(f"{self._url} has no topic {', '.join(sorted(missing))}")
-
     def _settings(self, names: Sequence[str], timeout_s: float) -> dict[str, dict[str, str]]:
         if not names:
             return {}
@@ -304,43 +268,6 @@ class _Waiting:
         """The request is answered, or given up."""
         if self._probe is not None:
             self._probe.stop()
-
-
-class OffsetsRequest:
-    """Offsets on their way."""
-
-    def __init__(self, admin: KafkaAdmin, client: AdminClient, futures: Mapping[Where, Future[Any]]) -> None:
-        self._admin = admin
-        self._client = client  # the futures of a client that was dropped are never done
-        self._futures = futures
-        self._deadline = time.monotonic() + 2 * _REQUEST_TIMEOUT_S
-
-    def result(self) -> dict[Where, int] | None:
-        """See EndOffsetsRequest."""
-        if not all(future.done() for future in self._futures.values()) and time.monotonic() < self._deadline:
-            return None
-        try:
-            return self.wait(0)
-        except TopicNotFound as error:  # for a moment, where a broker starts; whoever reads it hears if that lasts
-            raise LogUnavailable(str(error)) from error
-
-    def wait(self, timeout_s: float) -> dict[Where, int]:
-        """The offsets, awaited. Raises LogUnavailable, TopicNotFound."""
-        deadline = time.monotonic() + timeout_s
-        found = {}
-        for where, future in self._futures.items():
-            try:
-                failure = _failure(future, max(0.0, deadline - time.monotonic()))
-            except FutureTimeout:
-                raise self._admin.error(self._client, None, f"offsets of {where[0]}[{where[1]}]") from None
-            if failure is None and (offset := future.result().offset) >= 0:
-                self._admin.answered()
-                found[where] = offset
-                continue
-            # No error and a negative offset are what the library gives where a broker did not answer.
-            failure = failure or KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - so named
-            raise self._admin.error(self._client, failure, f"offsets of {where[0]}[{where[1]}]") from failure
-        return found
 
 
 def _allowed(topic: Any) -> frozenset[str] | None:

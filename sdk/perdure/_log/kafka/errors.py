@@ -17,8 +17,11 @@ from perdure._log.errors import (
     TopicNotFound,
 )
 
-_MISSING_FOR_S = 2.0
+MISSING_FOR_S = 2.0
 """How long a topic must have been missing: the brokers learn of a new one only after its making was acknowledged."""
+
+_RECENT_S = 10.0
+"""Time for which a refusal of credentials explains what is not answered, in seconds."""
 
 OUT_OF_RANGE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})  # noqa: SLF001 - so named
 """What a position that the partition does not have is reported as."""
@@ -134,6 +137,10 @@ class Trouble:
         """The error about credentials or permissions, if it was told after `moment` (of time.monotonic)."""
         return self.refusal() if self._unauthorized is not None and self._unauthorized_at >= moment else None
 
+    def refused_lately(self) -> LogError | None:
+        """The error about credentials or permissions, if it was told in the last 10 s."""
+        return self._unauthorized if time.monotonic() - self._unauthorized_at < _RECENT_S else None
+
     def refusal(self) -> LogError | None:
         """The error about credentials or permissions, once."""
         error, self._unauthorized = self._unauthorized, None
@@ -142,6 +149,6 @@ class Trouble:
     def lasting(self) -> LogError | None:
         """The error to raise where topics are read, once; a refusal before all else, because it explains the rest."""
         error = self.refusal()
-        if error is None and self._missing is not None and time.monotonic() - self._missing_since > _MISSING_FOR_S:
+        if error is None and self._missing is not None and time.monotonic() - self._missing_since > MISSING_FOR_S:
             error, self._missing = self._missing, None
         return error

@@ -11,6 +11,7 @@ from perdure._log.kafka.admin import KafkaAdmin
 from perdure._log.kafka.consumer import KafkaConsumer
 from perdure._log.kafka.groups import described_group
 from perdure._log.kafka.membership import KafkaGroupConsumer, KafkaMembership
+from perdure._log.kafka.offsets import KafkaOffsets
 from perdure._log.kafka.producer import KafkaProducer
 from perdure._log.port import (
     Consumer,
@@ -42,12 +43,13 @@ class KafkaLog:
         self._properties = dict(properties or {})
         settings.check_properties(servers, self._properties)
         self._admin = KafkaAdmin(self.url, settings.common(servers, self._properties))
+        self._offsets = KafkaOffsets(self.url, settings.consumer(servers, self._properties))
         self._closed = False
 
     def producer(self, delivery: Delivery) -> Producer:
         """See Log."""
         self._check_open()
-        return KafkaProducer(self.url, settings.producer(self._servers, self._properties, delivery), delivery, self._admin)
+        return KafkaProducer(self.url, settings.producer(self._servers, self._properties, delivery), delivery, self._offsets)
 
     def consumer(self) -> Consumer:
         """See Log."""
@@ -57,28 +59,28 @@ class KafkaLog:
     def membership(self, group: str, topic: str, session_timeout_ms: int) -> Membership:
         """See Log."""
         self._check_open()
-        return KafkaMembership(self.url, settings.member(self._servers, self._properties, group, session_timeout_ms), topic, self._admin)
+        return KafkaMembership(self.url, settings.member(self._servers, self._properties, group, session_timeout_ms), topic)
 
     def group_consumer(self, group: str, topic: str, session_timeout_ms: int) -> GroupConsumer:
         """See Log."""
         self._check_open()
         chosen = settings.member(self._servers, self._properties, group, session_timeout_ms)
-        return KafkaGroupConsumer(self.url, chosen, topic, self._admin)
+        return KafkaGroupConsumer(self.url, chosen, topic, self._offsets)
 
     def request_end_offsets(self, partitions: Sequence[TopicPartition]) -> EndOffsetsRequest:
         """See Log."""
         self._check_open()
-        return self._admin.request_offsets(partitions, end=True)
+        return self._offsets.request(partitions, end=True)
 
     def end_offsets(self, partitions: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         """See Log."""
         self._check_open()
-        return self._admin.offsets(partitions, timeout_ms, end=True)
+        return self._offsets.offsets(partitions, timeout_ms, end=True)
 
     def start_offsets(self, partitions: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         """See Log."""
         self._check_open()
-        return self._admin.offsets(partitions, timeout_ms, end=False)
+        return self._offsets.offsets(partitions, timeout_ms, end=False)
 
     def describe_topics(self, names: Sequence[str], timeout_ms: int) -> dict[str, TopicDescription]:
         """See Log."""
@@ -117,6 +119,7 @@ class KafkaLog:
     def close(self) -> None:
         """See Log."""
         self._closed = True
+        self._offsets.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -11,10 +11,10 @@ from confluent_kafka import Consumer as KafkaClient
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from perdure._log.errors import LogClosed, LogError, LogUnavailable
-from perdure._log.kafka.admin import KafkaAdmin
 from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.consumer import record, take
 from perdure._log.kafka.errors import Trouble, log_error
+from perdure._log.kafka.offsets import KafkaOffsets
 from perdure._log.kafka.settings import Settings
 from perdure._log.port import Record
 
@@ -44,7 +44,6 @@ class _Member:
         url: str,
         settings: Settings,
         topic: str,
-        admin: KafkaAdmin,
         given: Callable[[list[int]], None],
         taken: Callable[[list[int]], None],
         lost: Callable[[list[int]], None] | None = None,
@@ -53,7 +52,6 @@ class _Member:
         self.url = url
         self.topic = topic
         self._settings = settings
-        self._admin = admin
         self._look_s = _LOOK_S
         self._look_at = time.monotonic() + _LOOK_S
         self._is_in_touch = False
@@ -176,11 +174,11 @@ class KafkaMembership:
     group's coordinator is away, nobody else can take over either.
     """
 
-    def __init__(self, url: str, settings: Settings, topic: str, admin: KafkaAdmin) -> None:
+    def __init__(self, url: str, settings: Settings, topic: str) -> None:
         self._partitions: set[int] = set()
         self._is_lost = False
         self._left = False
-        self._member = _Member(url, settings, topic, admin, self._given, self._partitions.difference_update, self._lost)
+        self._member = _Member(url, settings, topic, self._given, self._partitions.difference_update, self._lost)
 
     def poll(self) -> frozenset[int]:
         """See Membership. Raises LogUnauthorized, LogMisconfigured."""
@@ -223,8 +221,8 @@ class KafkaMembership:
 class KafkaGroupConsumer:
     """A member that reads."""
 
-    def __init__(self, url: str, settings: Settings, topic: str, admin: KafkaAdmin) -> None:
-        self._admin = admin
+    def __init__(self, url: str, settings: Settings, topic: str, offsets: KafkaOffsets) -> None:
+        self._offsets = offsets
         self._topic = topic
         self._backlog_ends: dict[int, int] = {}
         self._begins: dict[int, int] = {}
@@ -232,7 +230,7 @@ class KafkaGroupConsumer:
         self._paused_at: float | None = None
         self._fetches = True
         self._closed = False
-        self._member = _Member(url, settings, topic, admin, self._given, self._taken)
+        self._member = _Member(url, settings, topic, self._given, self._taken)
 
     def poll(self, records_max: int, timeout_ms: int) -> list[Record]:
         """See GroupConsumer. Raises LogUnauthorized, LogMisconfigured."""
@@ -335,7 +333,7 @@ class KafkaGroupConsumer:
             self._member.client.pause([TopicPartition(self._topic, partition) for partition in partitions])
         where = [(self._topic, partition) for partition in partitions]
         try:
-            ends = self._admin.offsets(where, _BACKLOG_TIMEOUT_MS, end=True)
+            ends = self._offsets.offsets(where, _BACKLOG_TIMEOUT_MS, end=True)
         except LogError as error:
             logger.warning(
                 "%s: the ends of %s are unknown, so all of its records count as redelivered: %s", self._member.url, self._topic, error
@@ -353,7 +351,7 @@ class KafkaGroupConsumer:
             )
             known = [each for each in committed if each.error is None]
             new = [(self._topic, each.partition) for each in known if each.offset < 0]
-            starts = self._admin.offsets(new, _BACKLOG_TIMEOUT_MS, end=False) if new else {}
+            starts = self._offsets.offsets(new, _BACKLOG_TIMEOUT_MS, end=False) if new else {}
         except (KafkaException, LogError) as error:
             logger.debug("%s: where the group begins in %s is unknown: %s", self._member.url, self._topic, error)
             return {}

@@ -10,9 +10,9 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaClient
 
 from perdure._log.errors import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge, TopicNotFound
-from perdure._log.kafka.admin import KafkaAdmin, OffsetsRequest
 from perdure._log.kafka.chatter import logger
 from perdure._log.kafka.errors import PURGED, Trouble, log_error
+from perdure._log.kafka.offsets import KafkaOffsets, OffsetsRequest
 from perdure._log.kafka.settings import Settings
 from perdure._log.kafka.waiting import waiting_s
 from perdure._log.port import Delivery, FailedAppend, Headers
@@ -33,14 +33,14 @@ class KafkaProducer:
     that; another goes on with a new client once all that waited is reported.
 
     A client that loses its brokers may never find them again (librdkafka issue 5301; seen here after restarts of a broker). Where appends
-    wait, and the cluster answers `admin` about the very partition, they all count as failed, and a new client does what comes then.
+    wait, and the cluster answers `offsets` about the very partition, they all count as failed, and a new client does what comes then.
     """
 
-    def __init__(self, url: str, settings: Settings, delivery: Delivery, admin: KafkaAdmin) -> None:
+    def __init__(self, url: str, settings: Settings, delivery: Delivery, offsets: KafkaOffsets) -> None:
         self._url = url
         self._settings = settings
         self._ordered = delivery is Delivery.ORDERED
-        self._admin = admin
+        self._offsets = offsets
         self._appended = 0
         self._waiting: dict[int, tuple[object, str, int]] = {}
         self._heard_at = 0.0
@@ -183,7 +183,7 @@ class KafkaProducer:
             return False
         if self._probe is None:
             _, topic, partition = next(iter(self._waiting.values()))
-            self._probe = self._admin.request_offsets([(topic, partition)], end=True)
+            self._probe = self._offsets.request([(topic, partition)], end=True)
             return False
         try:
             return self._probe.result() is not None

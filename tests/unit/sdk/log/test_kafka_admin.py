@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 import weakref
 from collections.abc import Callable, Iterator
 
@@ -25,15 +24,7 @@ def without_cycles() -> Iterator[None]:
     gc.enable()
 
 
-def offsets(log: KafkaLog) -> None:
-    request = log.request_end_offsets([("t", 0)])
-    while request.result() is None:
-        time.sleep(0.02)
-
-
 ASKING: dict[str, Callable[[KafkaLog], object]] = {
-    "offsets": offsets,
-    "awaited offsets": lambda log: log.end_offsets([("t", 0)], 500),
     "topics": lambda log: log.describe_topics(["t"], 500),
     "names": lambda log: log.list_topics("t", 500),
     "new topics": lambda log: log.create_topics([TopicSpec("t", 1)], 500),
