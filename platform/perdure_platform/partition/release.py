@@ -1,8 +1,8 @@
 """Stage 6: effects of live records -> tasks, replies, commands elsewhere, in log order; and how far they are acknowledged.
 
 Nothing leaves before its record is confirmed. `released` is the contiguous prefix of records whose effects are acknowledged. A reply
-or an answer is the only effect that may be given up (its reader asks again); a task that cannot be delivered is parked by a note (R9),
-and counts as acknowledged once that note is confirmed: its owner may end before.
+that its topic does not take is replaced by a small one that says so, and given up only if that one fails as well. A task that cannot
+be delivered is parked by a note (R9), and counts as acknowledged once that note is confirmed: its owner may end before.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from perdure_schemas.codec import encode_command, encode_dead_letter, encode_rep
 from perdure_schemas.headers import CLIENT_ID, TRACE_PARENT
 from perdure_schemas.history import AddressedReply
 from perdure_schemas.placement import partition_of, slot_of
-from perdure_schemas.replies import Reply
-from perdure_schemas.topics import commands_topic, dead_letters_topic, replies_topic, tasks_topic
+from perdure_schemas.replies import RefusalCode, Refused, Reply
+from perdure_schemas.topics import RECORD_BYTES_MAX, commands_topic, dead_letters_topic, replies_topic, tasks_topic
 
 _logger = logging.getLogger("perdure.owner")
+
+ANSWER = -1
+"""Offset in the token of an answer, which belongs to no record."""
 
 _PERMANENT = (LogMisconfigured, LogUnauthorized, RecordTooLarge)
 
@@ -64,6 +67,9 @@ class Releaser:
         self._last_offset = released
         self.undeliverable: list[tuple[str, TaskUndeliverable]] = []
         """Taken by the owner, which acknowledges the effect of each."""
+        self._answers: dict[int, AddressedReply] = {}
+        """Answers that are no effect of a record, until they are acknowledged; by a number each."""
+        self._answer_count = 0
         self.is_over = False
         lanes.on_commands_failed.append(self._resend_commands)
 
@@ -98,11 +104,17 @@ class Releaser:
         self._last_offset = max(self._last_offset, offset)
 
     def answer(self, answer: Answer) -> None:
-        """Send an answer that is no effect of a record; nothing waits for its acknowledgement."""
-        self._reply(AddressedReply(answer.address, answer.request_id, answer.body), EffectToken(self, -1, 0))
+        """Send an answer that is no effect of a record; `released` does not wait for its acknowledgement."""
+        reply = AddressedReply(answer.address, answer.request_id, answer.body)
+        self._answer_count += 1
+        self._answers[self._answer_count] = reply
+        self._reply(reply, EffectToken(self, ANSWER, self._answer_count))
 
     def acknowledged(self, offset: int, index: int) -> None:
         """An effect is in the log."""
+        if offset == ANSWER:
+            self._answers.pop(index, None)
+            return
         record = self._by_offset.get(offset)
         if record is None:
             return
@@ -112,6 +124,11 @@ class Releaser:
 
     def failed(self, offset: int, index: int, error: Exception) -> None:
         """An append of a task, a reply or a dead letter failed: send it again, or give it up for good."""
+        if offset == ANSWER:
+            answer = self._answers.pop(index, None)
+            if answer is not None and isinstance(error, RecordTooLarge) and (small := self._small(answer, error)) is not None:
+                self._reply(small, EffectToken(self, ANSWER, index))
+            return
         record = self._by_offset.get(offset)
         if self.is_over or record is None or index not in record.effects:
             return
@@ -122,6 +139,11 @@ class Releaser:
         if isinstance(effect, DispatchTask):
             self._forget_queue(effect.task.task_queue)
             self._park(effect, offset, index, error)
+        elif (
+            isinstance(effect, SendReply) and isinstance(error, RecordTooLarge) and (small := self._small(effect.reply, error)) is not None
+        ):
+            record.effects[index] = SendReply(small)
+            self._send(offset, index, record.effects[index])
         else:
             _logger.error("an effect of the record at offset %d is given up: %s", offset, error)
             self.acknowledged(offset, index)
@@ -175,6 +197,18 @@ class Releaser:
         client_id = reply.address.client_id.encode()
         value = encode_reply(Reply(reply.request_id, reply.body))
         self._lanes.send(self._replies_topic, reply.address.partition, client_id, value, ((CLIENT_ID, client_id),), token)
+
+    def _small(self, reply: AddressedReply, error: RecordTooLarge) -> AddressedReply | None:
+        """What is sent in place of a reply that its topic does not take; None where that one was refused as well."""
+        if isinstance(reply.body, Refused) and reply.body.code is RefusalCode.LIMIT_EXCEEDED:
+            return None
+        size_bytes = len(encode_reply(Reply(reply.request_id, reply.body)))
+        text = (
+            f"the answer has {size_bytes} bytes, and the topic {self._replies_topic} does not take it. The request itself was carried "
+            f"out. Set max.message.bytes={RECORD_BYTES_MAX} for this topic, and ask again"
+        )
+        _logger.error("%s (%s)", text, error)
+        return AddressedReply(reply.address, reply.request_id, Refused(RefusalCode.LIMIT_EXCEEDED, text))
 
     def _park(self, effect: DispatchTask, offset: int, index: int, error: Exception) -> None:
         task = effect.task
