@@ -56,7 +56,8 @@ class Appender:
         self._send = send
         self._held: tuple[CommitRecord, str, tuple[RunChange, ...]] | None = None
         self._encoded: tuple[ClaimedRecord, bytes] | None = None
-        """What is held, as bytes, which are sent unless it turns out to be the last of its turn."""
+        """What is held, as bytes. They are sent, unless it was wrong to expect that the record is the last of its turn, or not to."""
+        self._turn_end: tuple[int, dict[str, Mark]] | None = None
         self.sequence = 0
         self._link = live.link
         self.live_count = live.live_count
@@ -107,13 +108,20 @@ class Appender:
                 self._hold(record, "", ())
                 some = []
 
+    def expect_end(self, watermark: int, marks: dict[str, Mark]) -> None:
+        """What is added next is probably the last of its turn: it is encoded with the turn's watermark and marks, once and not twice."""
+        self._turn_end = watermark, marks
+
     def end_turn(self, watermark: int, marks: dict[str, Mark]) -> bool:
         """Send what is held, with the turn's watermark and marks; whether there was anything."""
+        self._turn_end = None
         if self._held is None:
             return False
         record, workflow_id, runs = self._held
         self._held = None
-        self._append(replace(record, watermark=watermark, marks=marks), workflow_id, runs)
+        if (record.watermark, record.marks) != (watermark, marks):
+            record = replace(record, watermark=watermark, marks=marks)
+        self._append(record, workflow_id, runs)
         self.watermark = watermark
         return True
 
@@ -204,7 +212,11 @@ class Appender:
         return self.sequence
 
     def _hold(self, record: CommitRecord, workflow_id: str, runs: tuple[RunChange, ...]) -> None:
+        self._take_end_back()
         record = replace(record, follows=self._link if self._encoded is None else link_of(self._encoded[1]))
+        if self._turn_end is not None:
+            watermark, marks = self._turn_end
+            record = replace(record, watermark=watermark, marks=marks)
         value = encode_history(record)
         if len(value) > APPENDED_BYTES_MAX:
             raise DecisionTooLarge(f"a record of {len(value):,} bytes for workflow {workflow_id!r}; at most {APPENDED_BYTES_MAX:,} fit")
@@ -212,6 +224,13 @@ class Appender:
         if self._held is not None:
             self._append(*self._held)
         self._held, self._encoded = (record, workflow_id, runs), (record, value)
+
+    def _take_end_back(self) -> None:
+        """Another record follows in this turn, so what is held carries neither watermark nor marks."""
+        if self._held is not None and self._held[0].watermark is not None:
+            record, workflow_id, runs = self._held
+            record = replace(record, watermark=None, marks={})
+            self._held, self._encoded = (record, workflow_id, runs), (record, encode_history(record))
 
     def _append(self, record: ClaimedRecord, workflow_id: str, runs: tuple[RunChange, ...], key: str = "") -> None:
         if self._encoded is not None and self._encoded[0] is record and record.follows == self._link:

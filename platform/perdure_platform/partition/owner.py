@@ -155,10 +155,12 @@ class PartitionOwner:
         now_ms = self._turn_began_ms = self._clock.now_ms()
         admitted = self._admit(commands, now_ms)  # everything, unless it may have ended the owner before
         inputs, dead_letters = self._decode(admitted, now_ms)  # 1
-        for workflow_id, arrived in inputs.items():  # each run once
-            for batch in self._cut(arrived):
-                while batch:
-                    batch = self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
+        batches = [(workflow_id, batch) for workflow_id, arrived in inputs.items() for batch in self._cut(arrived)]
+        for number, (workflow_id, batch) in enumerate(batches, 1):  # each run once
+            if number == len(batches) and not dead_letters:
+                self._appender.expect_end(self.next_command_offset - 1, self._marks_to_record())
+            while batch:
+                batch = self._decide(workflow_id, batch, now_ms)  # 2 pure, 3 asynchronous
         # Last: what stood before the turn's other records would be there twice if only a part of the turn landed.
         self._appender.add_dead_letters(dead_letters, now_ms, self._releaser.released)
         self._end_turn(now_ms)

@@ -86,7 +86,7 @@ def park_reissue(patch: pytest.MonkeyPatch) -> None:
                     self.parked.append(OutboundCommand(effect.command.workflow_id, effect.command.body))
                     self.acknowledged(record.offset, index)
 
-    def end_turn(self: Any, now_ms: int, admitted: Any) -> None:
+    def end_turn(self: Any, now_ms: int) -> None:
         parked, self._releaser.parked = getattr(self._releaser, "parked", []), []
         if parked:
             again = Decision("", (), None, (), (), (), tuple(parked), (), ())
