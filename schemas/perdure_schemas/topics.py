@@ -25,6 +25,8 @@ class TopicSpec:
     name: str
     partitions: int
     settings: dict[str, str] = field(default_factory=dict)
+    replicas: int = 0
+    """Number of copies of each partition; 0 leaves the number to the medium."""
 
 
 TOPIC_CHARACTERS_MAX = 249
@@ -32,6 +34,30 @@ TOPIC_CHARACTERS_MAX = 249
 
 NAMESPACE_CHARACTERS_MAX = 100
 """Characters of a namespace's name, so that the names of its topics have room for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """How many copies of each partition there are, and how many must have a record before it is acknowledged. 0 leaves it to the medium."""
+
+    factor: int = 0
+    in_sync_min: int = 0
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The part of it that is a setting of a topic."""
+        return {"min.insync.replicas": str(self.in_sync_min)} if self.in_sync_min else {}
+
+
+UNREPLICATED = Replication()
+"""Replication as the medium has it by default."""
+
+
+def replication_for(nodes: int) -> Replication:
+    """What suits a cluster of so many brokers: three copies, two of them in sync, where there are three. One broker may then be lost
+    without a loss of records, and work goes on meanwhile."""
+    return Replication(min(nodes, 3), 2 if nodes >= 3 else 1)
+
 
 READERS_GROUP = "perdure.readers"
 """Named by those who read without joining any group: Kafka's client library looks for its coordinator all the same."""
@@ -94,26 +120,30 @@ def name_in_topic(text: str) -> str:
     return "".join(chr(byte) if _PLAIN.fullmatch(chr(byte)) else f"_{byte:02X}" for byte in text.encode())
 
 
-def namespace_topics(namespace: str, partitions: int, replies_partitions: int = 4) -> tuple[TopicSpec, ...]:
+def namespace_topics(
+    namespace: str, partitions: int, replies_partitions: int = 4, replication: Replication = UNREPLICATED
+) -> tuple[TopicSpec, ...]:
     """The fixed topics of a namespace; task topics are added queue by queue with `task_topic`."""
-    common = {**APPEND_TIME, "max.message.bytes": str(RECORD_BYTES_MAX)}
+    common = {**APPEND_TIME, "max.message.bytes": str(RECORD_BYTES_MAX), **replication.settings}
+    replies, letters = {"cleanup.policy": "delete", "retention.ms": "600000"}, {"cleanup.policy": "delete", "retention.ms": "-1"}
     return (
-        TopicSpec(commands_topic(namespace), partitions, {**KEEP_FOREVER, **common}),
-        TopicSpec(history_topic(namespace), partitions, {**KEEP_FOREVER, **common}),
-        TopicSpec(replies_topic(namespace), replies_partitions, {"cleanup.policy": "delete", "retention.ms": "600000", **common}),
-        TopicSpec(dead_letters_topic(namespace), 1, {"cleanup.policy": "delete", "retention.ms": "-1", **common}),
+        TopicSpec(commands_topic(namespace), partitions, {**KEEP_FOREVER, **common}, replication.factor),
+        TopicSpec(history_topic(namespace), partitions, {**KEEP_FOREVER, **common}, replication.factor),
+        TopicSpec(replies_topic(namespace), replies_partitions, {**replies, **common}, replication.factor),
+        TopicSpec(dead_letters_topic(namespace), 1, {**letters, **common}, replication.factor),
     )
 
 
-def task_topic(namespace: str, task_queue: str, partitions: int = 4) -> TopicSpec:
+def task_topic(namespace: str, task_queue: str, partitions: int = 4, replication: Replication = UNREPLICATED) -> TopicSpec:
     """The topic of one task queue. Unstarted tasks are dispatched again before its retention passes (design.md 7)."""
     settings = {
         "cleanup.policy": "delete",
         "retention.ms": str(TASK_RETENTION_MS),
         "max.message.bytes": str(RECORD_BYTES_MAX),
         **APPEND_TIME,
+        **replication.settings,
     }
-    return TopicSpec(tasks_topic(namespace, task_queue), partitions, settings)
+    return TopicSpec(tasks_topic(namespace, task_queue), partitions, settings, replication.factor)
 
 
 TASK_RETENTION_MS = 7 * 24 * 3600 * 1000

@@ -12,11 +12,15 @@ from contextlib import suppress
 
 from perdure._log.errors import LogError, LogUnauthorized, LogUnavailable, OffsetOutOfRange, TopicNotFound
 from perdure._log.port import Log, Record, TopicPartition
+from perdure_platform.node.replication import warnings
 from perdure_platform.partition.rebuild import Topics, check_claim
 from perdure_schemas.codec import decode_history
 from perdure_schemas.errors import CodecError, PerdureError
 from perdure_schemas.history import Claim
-from perdure_schemas.topics import RECORD_BYTES_MAX, commands_topic, history_topic, namespace_topics, task_topic, tasks_topic
+from perdure_schemas.topics import RECORD_BYTES_MAX, UNREPLICATED, commands_topic, history_topic, namespace_topics, task_topic, tasks_topic
+
+AUDIT_TIMEOUT_MS = 30_000
+"""Timeout of one look at the replication of a namespace's topics, in milliseconds."""
 
 AUDIT_INTERVAL_S = 60.0
 """Between two looks at the topics' settings. Brokers act on a new retention every five minutes: it is told before anything is lost."""
@@ -77,7 +81,8 @@ def describe_namespace(log: Log, namespace: str, timeout_ms: int = 30_000) -> tu
                 raise TopicsUnsafe(
                     f"{topic.name} has {setting}={actual}, and it must be {wanted}: {why}. "
                     "Set it back before anything is lost, for example with: "
-                    f"kafka-configs --alter --entity-type topics --entity-name {topic.name} --add-config {setting}={wanted}"
+                    f"kafka-configs --bootstrap-server {log.url.removeprefix('kafka://')} --alter --entity-type topics "
+                    f"--entity-name {topic.name} --add-config {setting}={wanted}"
                 )
     described = (commands.partitions, commands.topic_id, history.topic_id)
     _compare_with_first_claim(log, namespace, described, max(1, round((deadline - time.monotonic()) * 1000)))
@@ -146,6 +151,7 @@ class Auditor:
         self._lock = threading.Lock()
         self._asked = threading.Event()
         self._waiting: list[Future[None]] = []
+        self._warned: list[str] = []
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name=f"perdure-audit-{namespace}", daemon=True)
 
@@ -182,6 +188,7 @@ class Auditor:
     def _look(self) -> Exception | None:
         try:
             describe_namespace(self._log, self._namespace)
+            self._warn()
         except LogUnavailable as error:
             return error  # whoever works with the log says so
         except PerdureError as error:
@@ -191,6 +198,18 @@ class Auditor:
             _logger.critical("the topics of namespace %r could not be looked at: a defect", self._namespace, exc_info=True)
             return error
         return None
+
+    def _warn(self) -> None:
+        """Say what is not as safe as it could be, once for as long as it stays so. Nothing else depends on it."""
+        try:
+            found = warnings(self._log, self._namespace, AUDIT_TIMEOUT_MS)
+        except (LogUnavailable, LogUnauthorized) as error:
+            _logger.debug("the replication of namespace %r is not known: %s", self._namespace, error)
+            return
+        for text in found:
+            if text not in self._warned:
+                _logger.warning("namespace %r: %s", self._namespace, text)
+        self._warned = found
 
 
 class TaskTopics:
@@ -227,8 +246,11 @@ class TaskTopics:
 
     def _make(self, task_queue: str) -> int:
         name = tasks_topic(self._namespace, task_queue)
-        if name not in self._log.describe_topics([name], self._timeout_ms):
-            self._log.create_topics([task_topic(self._namespace, task_queue)], self._timeout_ms)
+        history = history_topic(self._namespace)
+        known = self._log.describe_topics([name, history], self._timeout_ms)
+        if name not in known:
+            replication = known[history].replication if history in known else UNREPLICATED
+            self._log.create_topics([task_topic(self._namespace, task_queue, replication=replication)], self._timeout_ms)
         found = self._log.describe_topics([name], self._timeout_ms)
         if name not in found:
             raise TopicNotFound(f"{name} could not be made")

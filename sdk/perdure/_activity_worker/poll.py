@@ -21,7 +21,7 @@ from perdure_schemas.codec import decode_task
 from perdure_schemas.errors import CodecError
 from perdure_schemas.headers import TASK_TOKEN
 from perdure_schemas.tasks import ActivityTask
-from perdure_schemas.topics import task_topic, tasks_topic, workers_group
+from perdure_schemas.topics import UNREPLICATED, history_topic, task_topic, tasks_topic, workers_group
 
 _logger = logging.getLogger("perdure.worker")
 
@@ -196,10 +196,13 @@ class Poller:
         return consumer
 
     def _ensure_topic(self) -> None:
-        if self._topic in self._log.describe_topics([self._topic], _LOG_TIMEOUT_MS):
+        history = history_topic(self._namespace)
+        known = self._log.describe_topics([self._topic, history], _LOG_TIMEOUT_MS)
+        if self._topic in known:
             return
+        replication = known[history].replication if history in known else UNREPLICATED
         try:
-            self._log.create_topics([task_topic(self._namespace, self._task_queue)], _LOG_TIMEOUT_MS)
+            self._log.create_topics([task_topic(self._namespace, self._task_queue, replication=replication)], _LOG_TIMEOUT_MS)
         except LogUnauthorized as error:
             raise TopicNotFound(
                 f"{self._log.url} has no topic {self._topic!r} and this worker may not create it ({error}); create it, or let the worker"

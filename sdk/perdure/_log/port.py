@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from perdure_schemas.topics import TopicSpec
+from perdure_schemas.topics import Replication, TopicSpec
 
 Headers = tuple[tuple[str, bytes], ...]
 TopicPartition = tuple[str, int]
@@ -46,6 +46,7 @@ class TopicDescription:
     """A topic as it is: `topic_id` differs between a topic and another one made later under its name.
 
     `allowed`: what whoever asked may do to it, as Kafka calls it (READ, WRITE, …); None where nobody says.
+    `replicas`: how many copies its partitions have, the fewest of all; 0 where the medium has no copies.
     """
 
     name: str
@@ -53,6 +54,13 @@ class TopicDescription:
     partitions: int
     settings: dict[str, str]
     allowed: frozenset[str] | None = None
+    replicas: int = 0
+
+    @property
+    def replication(self) -> Replication:
+        """How well it is kept, for topics that are to be kept as well as it is."""
+        in_sync_min = self.settings.get("min.insync.replicas", "") if self.replicas else ""
+        return Replication(self.replicas, int(in_sync_min) if in_sync_min.isdigit() else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +253,9 @@ class Log(Protocol):
 
     def describe_topics(self, names: Sequence[str], timeout_ms: int) -> dict[str, TopicDescription]:
         """The topics among `names` that exist. Raises LogUnavailable, LogUnauthorized."""
+
+    def nodes(self, timeout_ms: int) -> int:
+        """How many machines keep the log; 0 for a medium that has no copies. Raises LogUnavailable, LogUnauthorized."""
 
     def create_topics(self, specs: Sequence[TopicSpec], timeout_ms: int) -> None:
         """Create those that do not exist; an existing one is left as it is. Raises LogUnavailable, LogUnauthorized."""

@@ -100,7 +100,8 @@ def test_an_unsafe_setting_is_named_with_its_topic_and_its_remedy_and_nothing_is
     settings(log, topic)[setting] = actual
     said = str(refusal(log))
     assert f"{NAMESPACE}.{topic} has {setting}={actual}, and it must be {wanted}: " in said
-    assert f"kafka-configs --alter --entity-type topics --entity-name {NAMESPACE}.{topic} --add-config {setting}={wanted}" in said
+    assert f"kafka-configs --bootstrap-server {log.url} --alter " in said
+    assert f"--entity-type topics --entity-name {NAMESPACE}.{topic} --add-config {setting}={wanted}" in said
 
 
 def test_topics_that_take_larger_records_than_there_are_may_do_so() -> None:

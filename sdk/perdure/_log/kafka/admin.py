@@ -86,17 +86,24 @@ class KafkaAdmin:
                 continue
         settings = self._settings(list(found), timeout_s)
         return {
-            name: TopicDescription(name, str(topic.topic_id), len(topic.partitions), settings[name], _allowed(topic))
+            name: TopicDescription(name, str(topic.topic_id), len(topic.partitions), settings[name], _allowed(topic), _replicas(topic))
             for name, topic in found.items()
             if name in settings
         }
+
+    def nodes(self, timeout_ms: int) -> int:
+        """How many brokers are there now."""
+        timeout_s = max(timeout_ms, 1) / 1000
+        client = self._client
+        described = self.result(client, client.describe_cluster(request_timeout=timeout_s), timeout_s, "describing the cluster")
+        return len(described.nodes)
 
     def create(self, specs: Sequence[TopicSpec], timeout_ms: int) -> None:
         """Make those that do not exist, and wait until the cluster knows them."""
         if not specs:
             return
         deadline = time.monotonic() + timeout_ms / 1000
-        topics = [NewTopic(spec.name, spec.partitions, -1, config=spec.settings) for spec in specs]
+        topics = [NewTopic(spec.name, spec.partitions, spec.replicas or -1, config=spec.settings) for spec in specs]
         timeout_s = max(timeout_ms, 1) / 1000
         client = self._client
         futures = client.create_topics(topics, operation_timeout=timeout_s, request_timeout=timeout_s)
@@ -268,6 +275,11 @@ class _Waiting:
         """The request is answered, or given up."""
         if self._probe is not None:
             self._probe.stop()
+
+
+def _replicas(topic: Any) -> int:
+    """The fewest copies that a partition of a described topic has."""
+    return min((len(partition.replicas) for partition in topic.partitions), default=0)
 
 
 def _allowed(topic: Any) -> frozenset[str] | None:

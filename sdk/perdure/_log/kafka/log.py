@@ -87,6 +87,11 @@ class KafkaLog:
         self._check_open()
         return self._admin.describe(names, timeout_ms)
 
+    def nodes(self, timeout_ms: int) -> int:
+        """See Log."""
+        self._check_open()
+        return self._admin.nodes(timeout_ms)
+
     def create_topics(self, specs: Sequence[TopicSpec], timeout_ms: int) -> None:
         """See Log."""
         self._check_open()

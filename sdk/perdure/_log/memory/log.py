@@ -95,6 +95,10 @@ class MemoryLog:
         self._check_open()
         return self.medium.describe(names)
 
+    def nodes(self, timeout_ms: int) -> int:
+        """See Log."""
+        return 0
+
     def create_topics(self, specs: Sequence[TopicSpec], timeout_ms: int) -> None:
         """See Log."""
         self._check_open()

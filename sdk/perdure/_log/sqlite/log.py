@@ -109,6 +109,10 @@ class SqliteLog:
         """See Log."""
         return self._read(lambda catalog: catalog.names(prefix))
 
+    def nodes(self, timeout_ms: int) -> int:
+        """See Log."""
+        return 0
+
     def create_topics(self, specs: Sequence[TopicSpec], timeout_ms: int) -> None:
         """See Log."""
         self._change(lambda catalog: catalog.create(specs), timeout_ms)
