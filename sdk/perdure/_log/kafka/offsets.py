@@ -11,8 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 
 from confluent_kafka import Consumer as KafkaClient
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -125,7 +126,7 @@ class KafkaOffsets:
             for part in asked:
                 answer = answers[part.where]
                 if answer.error is None and answer.offset >= 0:
-                    part.future.set_result(answer.offset)
+                    part.found(answer.offset)
                 else:  # neither an offset nor an error is what the library gives where a broker did not answer
                     yield from self._unknown([part], answer.error or KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - so named
 
@@ -178,6 +179,16 @@ class _Part:
         self.timestamp = timestamp
         self.future: Future[int] = Future()
 
+    def found(self, offset: int) -> None:
+        """The answer, unless there is one already."""
+        with suppress(InvalidStateError):
+            self.future.set_result(offset)
+
+    def failed(self, error: Exception) -> None:
+        """The error in place of an answer, unless there is one already."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
 
 Ask = Callable[[KafkaClient, Sequence[_Part], float], Iterator[tuple[_Part, KafkaError]]]
 """Asks, with a client, for some parts, within a time in seconds. Gives the parts that came to nothing, with the reason."""
@@ -207,8 +218,15 @@ class _Lane:
             self._news.notify()
             if self._is_running:
                 return
+            thread = threading.Thread(target=self._run, name=f"perdure-kafka-offsets-{self._leader}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the machine has no thread to give
+                waiting, self._waiting = self._waiting, []
+                for one in waiting:
+                    one.failed(LogUnavailable(f"{self._url}: offsets cannot be asked for: {error}"))
+                return
             self._is_running = True
-        threading.Thread(target=self._run, name=f"perdure-kafka-offsets-{self._leader}", daemon=True).start()
 
     def close(self) -> None:
         """End the thread, and with it the client, once nothing waits."""
@@ -219,7 +237,7 @@ class _Lane:
     def _run(self) -> None:
         backoff_s = 0.0
         while parts := self._take():
-            if self._turn(parts):
+            if self._try(parts):
                 backoff_s = 0.0
             else:
                 backoff_s = min(max(_BACKOFF_FIRST_S, 2 * backoff_s), _BACKOFF_MAX_S)
@@ -227,13 +245,27 @@ class _Lane:
 
     def _take(self) -> list[_Part]:
         """What has come; nothing if the lane has been idle for long, or was closed, and its thread ends."""
+        client = None
         with self._news:
             self._news.wait_for(lambda: self._waiting or self._is_closed, _IDLE_S)
             parts, self._waiting = self._waiting, []
             if not parts:
                 self._is_running = False
-                self._client = None
+                client, self._client = self._client, None
+        del client  # behind the lock: the library takes its time to let a client go, and whoever asks must not wait for that
         return parts
+
+    def _try(self, parts: Sequence[_Part]) -> bool:
+        """Ask once; whether anything came of it. Whatever goes wrong, somebody is told, and the thread goes on."""
+        try:
+            return self._turn(parts)
+        except Exception as error:
+            logger.exception("%s: a defect over a question for offsets; going on with a new client", self._url)
+            self._client = None
+            for part in parts:
+                topic, partition = part.where
+                part.failed(LogUnavailable(f"{self._url}: offsets of {topic}[{partition}]: {error!r}"))
+            return False
 
     def _turn(self, parts: Sequence[_Part]) -> bool:
         """Ask once; whether anything came of it."""
@@ -241,9 +273,10 @@ class _Lane:
             client = self._connected()
         except LogError as error:
             for part in parts:
-                part.future.set_exception(error)
+                part.failed(error)
             return False
         failed = list(self._ask(client, parts, self._timeout_s))
+        client.poll(0)  # from within it, the library tells of refused credentials and connections
         if len(failed) < len(parts):
             self._heard_at = time.monotonic()
             self._trouble.answered()
@@ -252,10 +285,9 @@ class _Lane:
         else:
             self._timeout_s = min(2 * self._timeout_s, _QUESTION_MAX_S)
         if failed:
-            client.poll(0)  # from within it, the library tells of refused credentials and connections
             for part, reason in failed:
                 topic, partition = part.where
-                part.future.set_exception(self.explained(log_error(reason, f"{self._url}: offsets of {topic}[{partition}]")))
+                part.failed(self.explained(log_error(reason, f"{self._url}: offsets of {topic}[{partition}]")))
             self._replace_if_useless(failed[0][1])
         return len(failed) < len(parts)
 
