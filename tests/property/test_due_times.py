@@ -90,6 +90,21 @@ def test_they_come_in_the_order_of_time(stored: dict[str, int], window_max: int,
     assert [stored[workflow_id] for workflow_id in taken] == sorted(at for at in stored.values() if at <= min(now_ms, FAR_AHEAD_MS - 1))
 
 
+@given(stored=st.dictionaries(NAMES, DUE, min_size=1), window_max=st.integers(1, 6), taken_ms=st.integers(1, 40), after_ms=DUE)
+def test_a_run_that_is_to_be_looked_at_again_is_so_however_small_the_window_is(
+    stored: dict[str, int], window_max: int, taken_ms: int, after_ms: int
+) -> None:
+    """Its deadline in the store is in the past, and nobody reads the store there any more."""
+    deadlines = Deadlines(window_max)
+    for workflow_id, due_ms in stored.items():
+        deadlines.move(workflow_id, due_ms)
+    due = deadlines.open()
+    due.take(taken_ms)
+    due.look_again("again", taken_ms + after_ms)
+    seen = [name for now_ms in range(taken_ms, taken_ms + after_ms + 1) for name in due.take(now_ms)]
+    assert "again" in seen
+
+
 @given(st.tuples(NUMBERS, IDS, RUN_IDS), st.tuples(NUMBERS, IDS, RUN_IDS))
 def test_due_keys_sort_by_time_and_say_what_they_were_made_of(one: tuple[int, str, str], other: tuple[int, str, str]) -> None:
     assert keys.parse_due(keys.due(*one)) == one

@@ -397,7 +397,7 @@ class PartitionOwner:
             )
             if isinstance(item, TaskUndeliverable):
                 self._resting.append((self._appender.sequence, item))
-            self._due.add(workflow_id, now_ms + DEFECT_LOOK_MS)
+            self._due.look_again(workflow_id, now_ms + DEFECT_LOOK_MS)
             return
         letter = dead_letter(self._topics.namespace, self._topics.partition, item.offset, item.command, error, now_ms)
         message = f"a command for workflow {workflow_id!r} cannot be decided, and is a dead letter: {brief(error)}. Nothing happened"
@@ -424,7 +424,7 @@ class PartitionOwner:
             self._position(now_ms)  # what was tried has survived, and nothing else says so
         if self._barrier.turn(now_ms, self.next_command_offset, self._applier.positions.next_offset, self._confirmed_sequence):
             for workflow_id in self._overdue:
-                self._due.add(workflow_id, now_ms)
+                self._due.look_again(workflow_id, now_ms)
             self._overdue.clear()
         self._reader.turn()
         if not self._is_leaving and (self._trimmer.wants_quiet or not self._isolation.is_on):  # a trim half done counts for nothing
@@ -621,8 +621,9 @@ class PartitionOwner:
                 self._barrier.want_catch_up()
                 self._overdue.append(workflow_id)
                 return
-            due_ms = decided_due_ms + OVERDUE_LOOK_MS
-        self._due.add(workflow_id, due_ms)
+            self._due.look_again(workflow_id, decided_due_ms + OVERDUE_LOOK_MS)
+        else:
+            self._due.add(workflow_id, due_ms)
 
     def _context(self, now_ms: int) -> Context:
         return Context(
@@ -641,7 +642,7 @@ class PartitionOwner:
             if run.workflow_id in self._trying_again:
                 self._taken_over.append(run.workflow_id)
             else:
-                self._due.add(run.workflow_id, run.activation_due_ms())  # before those that have waited less
+                self._due.look_again(run.workflow_id, run.activation_due_ms())  # before those that have waited less
             raise ActivationDeferred
         return self._runs.activate(run, activation)
 

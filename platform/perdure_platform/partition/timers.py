@@ -32,6 +32,10 @@ class DueRuns:
         self._queued[workflow_id] = due_ms
         heapq.heappush(self._heap, (due_ms, workflow_id))
 
+    def look_again(self, workflow_id: str, at_ms: int) -> None:
+        """Look at the run at `at_ms` at the latest, although the store has no deadline of it there: behind the window nobody would."""
+        self.add(workflow_id, min(at_ms, self._horizon_ms))
+
     def take(self, now_ms: int) -> list[str]:
         """Workflow ids that may be due, in due order, each once; they must be added again if they are due later."""
         due: list[str] = []
