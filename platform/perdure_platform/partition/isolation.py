@@ -26,7 +26,7 @@ from perdure._log.port import Record
 from perdure._telemetry import metrics
 from perdure_platform.config import OwnerLimits
 from perdure_platform.partition.transition.caution import GROUP, last_death_ms
-from perdure_platform.partition.transition.draft import Input
+from perdure_platform.partition.transition.draft import Input, TaskUndeliverable
 from perdure_platform.store.tables import Tables
 from perdure_schemas.history import Caution
 
@@ -78,9 +78,13 @@ class ProcessIsolation:
         if self._trying == partition:
             self._trying = None
 
-    def leave(self, partition: int) -> None:
-        """The partition is given up."""
+    def forgo(self, partition: int) -> None:
+        """Nobody has to wait until the partition has had its turn."""
         self._held_up.discard(partition)
+
+    def leave(self, partition: int) -> None:
+        """The partition is given up, or is about to be."""
+        self.forgo(partition)
         self.give_back(partition)
 
     def _is_held_up(self, partition: int) -> bool:
@@ -251,12 +255,20 @@ class Isolation:
         return Admitted()
 
     def drop(self) -> None:
-        """What waits is not this owner's any more, and what is only announced is not tried."""
+        """What waits is not this owner's any more, and what is only announced is not tried. Nobody waits for this partition's turn.
+
+        Tasks that cannot be delivered stay: nothing is settled before they are noted.
+        """
         self._commands.clear()
-        self._due.clear()
-        if not self._is_tried:
+        for name, inputs in list(self._due.items()):
+            inputs[:] = [one for one in inputs if isinstance(one, TaskUndeliverable)]
+            if not inputs:
+                del self._due[name]
+        if self._is_tried:
+            self._process.forgo(self._partition)
+        else:
             self._announced = None
-            self._process.give_back(self._partition)
+            self._process.leave(self._partition)
 
     def close(self) -> None:
         """The partition is given up."""
@@ -328,7 +340,9 @@ class Isolation:
         self._announced, self._is_tried = None, False
         self._process.give_back(self._partition)
         died_ms = self._suspects.died_ms
-        self._runs.difference_update(name for name in announced.runs if not 0 < self._next_due_ms(name) <= died_ms)
+        for name in {*announced.runs, *map(name_of, announced.commands)}:
+            is_due = 0 < self._next_due_ms(name) <= died_ms
+            (self._runs.add if is_due else self._runs.discard)(name)
 
     def _say(self, announced: _Announced, waiting: int, known: Caution) -> None:
         strikes = 0 if announced.is_group else known.strikes.get(announced.workflow_id, 0)

@@ -14,7 +14,7 @@ from perdure_platform.partition.isolation import (
     Suspects,
 )
 from perdure_platform.partition.transition.caution import GROUP
-from perdure_platform.partition.transition.draft import Due, Input
+from perdure_platform.partition.transition.draft import Due, Input, TaskUndeliverable
 from perdure_schemas.history import Caution
 
 DIED_MS = 1_000
@@ -244,3 +244,41 @@ def test_who_is_told_to_leave_while_a_suspect_is_tried_waits_for_what_it_comes_t
     assert owner.isolation.is_trying
     assert owner.admit(confirmed=2) == Admitted()
     assert not owner.isolation.is_trying
+
+
+def test_a_run_whose_command_was_tried_and_whose_code_had_no_time_is_tried_again() -> None:
+    """A turn of a large group runs out of time; the code of the rest is activated as what is due, and may be what ended the owner."""
+    owner = Owner()
+    owner.admit(command(5, "first"))
+    owner.tries()
+    owner.due_ms["first"] = 1
+    assert owner.admit(due={"first": [Due()]}, confirmed=2) == Admitted()
+    assert owner.struck == [("first", 5), ("first", -1)]
+    owner.due_ms["first"] = AFTER_MS
+    assert owner.tries().due == {"first": [Due()]}
+    owner.admit()
+    assert owner.admit(due={"first": [Due()]}).due == {"first": [Due()]}, "it has survived"
+
+
+def test_nobody_waits_for_the_turn_of_a_partition_that_is_told_to_leave() -> None:
+    one = Owner()
+    other = Owner(one.process, 1)
+    one.admit(command(5, "first"), command(6, "second"))
+    other.admit(command(7, "third"))
+    other.isolation.drop()
+    one.tries()
+    one.admit(confirmed=2)
+    assert one.struck == [("first", 5), ("second", 6)]
+
+
+def test_a_task_that_cannot_be_delivered_is_noted_by_who_is_told_to_leave() -> None:
+    """Before it is noted nothing is settled, and who leaves unsettled leaves as if it had died."""
+    one = Owner()
+    other = Owner(one.process, 1, suspects=Suspects())
+    task = TaskUndeliverable("run", 5, 1, "no topic", 9)
+    one.admit(command(5, "first"))
+    other.admit(due={"run": [Due(), task]})
+    other.isolation.drop()
+    one.tries()
+    one.admit(confirmed=2)
+    assert other.admit().due == {"run": [task]}
