@@ -56,6 +56,11 @@ class Barrier:
         return self._outstanding is not None
 
     @property
+    def is_asking_again(self) -> bool:
+        """Whether a request failed, and is repeated after `ASK_AGAIN_MS`."""
+        return self._outstanding is None and self._catch_up_wanted
+
+    @property
     def questions(self) -> int:
         """How many answers wait."""
         return len(self._questions)

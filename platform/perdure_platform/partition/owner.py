@@ -600,7 +600,8 @@ class PartitionOwner:
         if self._isolation.has_more:
             return ISOLATION_LOOK_MS
         until_due_ms = self._due.next_ms() - self._clock.now_ms() if not self._is_leaving else ASK_AGAIN_MS  # nothing is taken up any more
-        patience_ms = ASK_AGAIN_MS if self._barrier.questions or self._trimmer.is_deleting else self._limits.idle_position_ms
+        is_asking = self._barrier.questions or self._barrier.is_asking_again or self._trimmer.is_deleting
+        patience_ms = ASK_AGAIN_MS if is_asking else self._limits.idle_position_ms
         return max(0, min(until_due_ms, patience_ms))
 
     def close(self) -> None:
