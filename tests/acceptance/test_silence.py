@@ -109,7 +109,14 @@ def going_on(shell: Shell, *arguments: str) -> Typed:
     out, err = shell.directory / f"{number}.out", shell.directory / f"{number}.err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
-            [*PERDURE, *arguments], cwd=shell.directory, env=shell.environment, stdout=stdout, stderr=stderr, start_new_session=True
+            [*PERDURE, *arguments],
+            cwd=shell.directory,
+            env=shell.environment,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            # Tests that a shell runs in the background ignore Ctrl-C, and what they start would as well.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
     shell.processes.append(process)
     return Typed(process, out, err)

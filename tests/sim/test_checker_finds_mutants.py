@@ -79,6 +79,13 @@ NOT_IN_THE_LOG = {
     "offset_after_run": "the workers of the schedules commit no offsets",
     "strike_not_awaited": "no code of the schedules ends its owner",
     "strikes_at_once": "no code of the schedules ends its owner",
+    "suspects_flow": "no code of the schedules ends its owner",
+    "all_are_suspects": "its owners try more inputs alone than they need",
+    "group_cleared_early": "no code of the schedules ends its owner",
+    "border_skipped": "no code of the schedules hands over what is no value",
+    "defects_not_contained": "its partition stops where it need not, and what it leaves behind is right",
+    "hash_counts_all": "each replay on the same version of Python does the same again, and one on another leaves the run blocked",
+    "group_as_error": "its runs are blocked where they need not be",
 }
 
 NOT_MET = {

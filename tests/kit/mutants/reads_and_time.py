@@ -72,7 +72,7 @@ EARLY_MS = 5
 
 def timers_early(patch: pytest.MonkeyPatch) -> None:
     """Timers fire a little early."""
-    original_take, original_fire = DueRuns.take, deadlines.fire
+    original_take, original_next, original_fire = DueRuns.take, DueRuns.next_ms, deadlines.fire
 
     def fire(draft: Draft) -> bool:
         is_done = original_fire(draft)
@@ -84,6 +84,7 @@ def timers_early(patch: pytest.MonkeyPatch) -> None:
         return is_done
 
     patch.setattr(DueRuns, "take", lambda self, now_ms: original_take(self, now_ms + EARLY_MS))
+    patch.setattr(DueRuns, "next_ms", lambda self: original_next(self) - EARLY_MS)
     patch.setattr(deadlines, "fire", fire)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -39,5 +40,5 @@ def test_an_idle_partition_is_woken_when_its_owner_is_to_ask_again(monkeypatch: 
         world.clock.ms += process.node.wait_ms() or 1  # as the loop sleeps, where nothing comes
     (owner,) = world._owners().values()
     assert not owner._barrier.questions
-    waits_ms = [after - before for before, after in zip(asked_ms[1:], asked_ms[2:], strict=False)]
+    waits_ms = [after - before for before, after in itertools.pairwise(asked_ms[1:])]
     assert max(waits_ms) <= 2 * ASK_AGAIN_MS

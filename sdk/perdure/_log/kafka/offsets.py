@@ -58,8 +58,15 @@ _APPEARS_NAP_S = 0.02
 _UNROUTED = -2
 """Lane of partitions whose leader is not known yet; Kafka itself uses -1 for a partition without a leader."""
 
-_FENCED = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH})
-"""Answers to a client that holds on to the leader epoch of before a restart."""
+_STALE = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - so named
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+    }
+)
+"""Errors of a client that knows the cluster as it was: a leader epoch of before a restart, or no partition that was added."""
 
 
 class KafkaOffsets:
@@ -259,7 +266,7 @@ class _Lane:
         """Ask once; whether anything came of it. Whatever goes wrong, somebody is told, and the thread goes on."""
         try:
             return self._turn(parts)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever it meets
             logger.exception("%s: a defect over a question for offsets; going on with a new client", self._url)
             self._client = None
             for part in parts:
@@ -287,7 +294,9 @@ class _Lane:
         if failed:
             for part, reason in failed:
                 topic, partition = part.where
-                part.failed(self.explained(log_error(reason, f"{self._url}: offsets of {topic}[{partition}]")))
+                found = log_error(reason, f"{self._url}: offsets of {topic}[{partition}]")
+                # The cluster was asked who leads, and has the partition: this client is behind.
+                part.failed(self.explained(LogUnavailable(str(found)) if reason.code() in _STALE else found))
             self._replace_if_useless(failed[0][1])
         return len(failed) < len(parts)
 
@@ -310,11 +319,11 @@ class _Lane:
     def _replace_if_useless(self, error: KafkaError) -> None:
         """Let a client go that is not answered: one that has lost all of its brokers may never look for them again
         (librdkafka issue 5301), and one may keep asking with the leader epoch of before a restart."""
-        is_fenced = error.code() in _FENCED
-        if is_fenced or time.monotonic() - self._heard_at > self._client_lives_s:
+        is_stale = error.code() in _STALE
+        if is_stale or time.monotonic() - self._heard_at > self._client_lives_s:
             logger.info("%s: offsets are not answered (%s); going on with a new client", self._url, error.str())
             self._client = None
-            if not is_fenced:
+            if not is_stale:
                 self._client_lives_s = min(2 * self._client_lives_s, _CLIENT_LIVES_MAX_S)
 
 
