@@ -1,6 +1,7 @@
 """The commands of `perdure` against a running `perdure dev`, on SQLite."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -106,6 +107,21 @@ def test_an_open_workflow_takes_signals_answers_queries_and_is_described(dev: Sh
     dev.done("workflow", "signal", "basket", "pay")
     assert dev.json("workflow", "result", "basket")["result"] == ["tea", "milk"]
     assert dev.done("workflow", "query", "basket", "count") == "2\n"
+
+
+def test_a_query_that_fails_is_named_with_its_workflow(dev: Shell) -> None:
+    dev.done("workflow", "start", "Basket", "-q", "work", "--id", "asked")
+    refused = dev.typed("workflow", "query", "asked", "count", "-i", "1")
+    assert refused.returncode == 1
+    assert "query 'count' of workflow 'asked' failed: " in refused.stderr
+    dev.done("workflow", "terminate", "asked")
+
+
+def test_an_id_that_is_no_text_is_refused_like_any_other_that_cannot_be_one(dev: Shell) -> None:
+    refused = dev.typed("workflow", "start", "Basket", "-q", "work", "--id", os.fsdecode(b"\xff"))
+    assert refused.returncode == 2
+    assert "the workflow id" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_workflow_that_failed_gives_exit_code_1_and_its_causes(dev: Shell) -> None:

@@ -73,7 +73,9 @@ class Notices:
 
 
 def place_of(client: Client, workflow_id: str) -> str:
-    """The partition of a workflow id, for messages."""
+    """The partition of a workflow id, for messages. An id that cannot be one is refused by the call that is given it."""
+    if not workflow_id.isprintable():
+        return f"namespace {client.namespace!r}"
     return f"partition {client.connection.channel.partition_of(workflow_id)} of namespace {client.namespace!r}"
 
 

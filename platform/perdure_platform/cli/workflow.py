@@ -13,7 +13,15 @@ import typer
 
 from perdure._log.errors import LogError
 from perdure._telemetry.terminal import harmless
-from perdure.client import Client, RPCError, WorkflowExecution, WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from perdure.client import (
+    Client,
+    RPCError,
+    WorkflowExecution,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowHistory,
+    WorkflowQueryFailedError,
+)
 from perdure.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from perdure_platform.cli.connection import connected
 from perdure_platform.cli.description_text import described_json, print_description, status_text
@@ -286,7 +294,14 @@ def query(
     values = arguments(inputs, input_files)
     del as_json  # an answer is JSON already
     target = _Target(workflow_id, run_id, timeout, log_url, namespace)
-    print_json(_asked(target, lambda handle, left: handle.query(name, args=values, rpc_timeout=left)))
+
+    async def ask(handle: WorkflowHandle[Any, Any], left: timedelta) -> Any:
+        try:
+            return await handle.query(name, args=values, rpc_timeout=left)
+        except WorkflowQueryFailedError as error:
+            raise WorkflowQueryFailedError(f"query {name!r} of workflow {workflow_id!r} failed: {error}") from error
+
+    print_json(_asked(target, ask))
 
 
 @commands.command("cancel")
@@ -420,13 +435,12 @@ async def _print_result(client: Client, handle: WorkflowHandle[Any, Any], patien
         async with asyncio.timeout(patience.left_s), watched(client, notices, handle.id, handle.run_id):
             value = await handle.result()
     except TimeoutError:
+        look = f"look at it: {notices.typed('workflow describe', handle.id)}"
         if not notices.has_heard_owner:
             notices.say(notices.no_owner(place_of(client, handle.id)))
-        fail(
-            ExitCode.UNAVAILABLE,
-            f"workflow {handle.id!r} had not ended after {patience.text}; it goes on",
-            f"look at it: {notices.typed('workflow describe', handle.id)}",
-        )
+            unknown = f"it is not known whether workflow {handle.id!r} exists"
+            fail(ExitCode.UNAVAILABLE, f"no owner answered within {patience.text}; {unknown}", look)
+        fail(ExitCode.UNAVAILABLE, f"workflow {handle.id!r} had not ended after {patience.text}; it goes on", look)
     except asyncio.CancelledError:  # Ctrl-C
         notices.say(f"workflow {handle.id!r} goes on without this command. Its result: {goes_on}")
         raise
