@@ -11,7 +11,7 @@ import pytest
 
 from kit.ports import Crash
 from kit.sim_workflows import FUSE, MINUTE, WORKFLOWS
-from kit.world import World, history_of
+from kit.world import FIRST, LIMITS, World, history_of, plain
 from perdure import workflow
 from perdure._replay.runtime import CodeHost
 from perdure.exceptions import ActivityError
@@ -19,7 +19,7 @@ from perdure_platform.partition.isolation import ALONE_MAX, GROUP_MAX
 from perdure_platform.partition.transition.caution import GROUP
 from perdure_schemas import codec
 from perdure_schemas.commands import QueryWorkflow, SignalWorkflow, StartWorkflow
-from perdure_schemas.history import Strike
+from perdure_schemas.history import CommitRecord, HistoryRecord, Strike
 from perdure_schemas.notes import RunParked
 
 DEATHS = 4
@@ -83,6 +83,37 @@ class DeadlyQuery:
         return 0
 
 
+@workflow.defn
+class DeadlyRebuild:
+    """Ends its process whenever it is rebuilt: once it waits for what never comes, or when its past is asked."""
+
+    made: ClassVar[Counter[str]] = Counter()
+
+    @workflow.run
+    async def run(self, waits: bool) -> str:
+        self.made[workflow.info().run_id] += 1
+        if self.made[workflow.info().run_id] > 1:
+            FUSE.go_off()
+        await workflow.wait_condition(lambda: not waits)
+        return "done"
+
+    @workflow.query
+    def anything(self) -> int:
+        return 0
+
+
+@workflow.defn
+class Slow:
+    """Takes its time."""
+
+    take_time: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+
+    @workflow.run
+    async def run(self) -> str:
+        Slow.take_time()
+        return "done"
+
+
 class WithoutWorkers(World):
     """Activities are run by nobody."""
 
@@ -90,18 +121,28 @@ class WithoutWorkers(World):
         """See World."""
 
 
+class WithoutOperators(WithoutWorkers):
+    """Nor does anybody resume what is parked."""
+
+    def clients(self) -> None:
+        """See World."""
+        self.promises.parked.clear()
+        super().clients()
+
+
 class Supervised:
     """A world whose only owner is started again whenever it has died."""
 
-    def __init__(self, partitions: int = 1) -> None:
-        self.world = WithoutWorkers(partitions=partitions)
+    def __init__(self, world: World | None = None) -> None:
+        self.world = world or WithoutWorkers(partitions=1)
         self.deaths = 0
         FUSE.go_off = self._go_off
-        self._start()
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
         process = self.world.start()
-        host = CodeHost([*WORKFLOWS, DeadlyLater, DeadlyTimeout, DeadlyAgain, DeadlyQuery], deadlock_timeout_ms=0)
+        deadly = [DeadlyLater, DeadlyTimeout, DeadlyAgain, DeadlyQuery, DeadlyRebuild]
+        host = CodeHost([*WORKFLOWS, *deadly, Slow], deadlock_timeout_ms=0)
         process.node._around = replace(process.node._around, host=host)
 
     def _go_off(self) -> None:
@@ -111,7 +152,7 @@ class Supervised:
     def kill(self) -> None:
         self.deaths += 1
         self.world.lose_process(0)
-        self._start()
+        self.start()
 
     def until(self, is_reached: Callable[[], bool], steps_max: int = 5_000) -> None:
         for _ in range(steps_max):
@@ -137,18 +178,21 @@ class Supervised:
         transitions = [transition for _, _, record in self.world.live() for transition in record.transitions]
         return {one.workflow_id for one in transitions if any(isinstance(note, RunParked) for note in one.notes)}
 
-    def strikes(self) -> list[str]:
+    def records(self) -> list[HistoryRecord]:
         partitions = range(self.world.partitions)
         values = [record.value for partition in partitions for record in self.world.medium.read(*history_of(partition), 0, 1 << 20)]
-        records = [codec.decode_history(value) for value in values]
-        return [record.workflow_id for record in records if isinstance(record, Strike)]
+        return [codec.decode_history(value) for value in values]
+
+    def strikes(self) -> list[str]:
+        return [record.workflow_id for record in self.records() if isinstance(record, Strike)]
 
 
 @pytest.fixture(autouse=True)
 def fuse() -> Iterator[None]:
-    before = FUSE.go_off
+    DeadlyRebuild.made.clear()
+    go_off, take_time = FUSE.go_off, Slow.take_time
     yield
-    FUSE.go_off = before
+    FUSE.go_off, Slow.take_time = go_off, take_time
 
 
 def test_a_run_that_ends_its_owners_is_parked_after_four_deaths() -> None:
@@ -211,3 +255,74 @@ def test_what_comes_after_a_death_is_not_announced() -> None:
             owner.world.ask("note", SignalWorkflow("anything"))
             owner.until(owner.is_answered)
         assert len(owner.strikes()) == announced
+
+
+def test_a_run_that_ends_its_owners_when_it_is_rebuilt_for_an_input_is_parked() -> None:
+    owner = Supervised()
+    owner.world.ask("bomb", StartWorkflow("DeadlyRebuild", "sim", plain(True)))
+    owner.until(owner.is_answered)
+    owner.world.lose_process(0)
+    owner.start()
+    owner.world.ask("bomb", SignalWorkflow("anything", input=plain(1)))
+    owner.until_parked()
+    assert owner.deaths == LIMITS.strikes_max, "the signal came before the last death was found, so it was announced at once"
+
+
+def test_a_query_to_a_closed_run_that_ends_its_owners_is_a_dead_letter() -> None:
+    """There is no open run to park."""
+    owner = Supervised()
+    owner.world.ask("bomb", StartWorkflow("DeadlyRebuild", "sim", plain(False)))
+    owner.until(owner.is_answered)
+    owner.world.lose_process(0)
+    owner.start()
+    owner.world.ask("bomb", QueryWorkflow("anything"))
+    owner.until(lambda: any(isinstance(record, CommitRecord) and record.dead_letters for record in owner.records()))
+    assert owner.deaths == 2 * LIMITS.strikes_max
+
+
+def test_one_of_a_group_whose_turn_runs_out_of_time_is_found_all_the_same() -> None:
+    owner = Supervised(WithoutOperators(partitions=1, limits=replace(LIMITS, turn_code_ms_max=100)))
+
+    def take_time() -> None:
+        owner.world.clock.ms += 10
+
+    Slow.take_time = take_time
+    for number in range(60):
+        if number == 30:
+            owner.world.ask("bomb", StartWorkflow("SimBomb", "sim"))
+        owner.world.ask(f"slow-{number}", StartWorkflow("Slow", "sim"))
+    owner.until(lambda: bool(owner.parked()))
+    assert owner.parked() == {"bomb"}
+    assert owner.deaths == DEATHS + 1
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_many_of_several_kinds_are_parked_while_owners_resign_and_the_log_is_trimmed(
+    partitions: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner = Supervised(WithoutOperators(partitions=partitions, limits=replace(LIMITS, retention_ms=2_000, checkpoint_interval_ms=300)))
+    left = set()
+    for number in range(60):
+        owner.world.ask(f"note-{number}", StartWorkflow("SimNote", "sim"))
+        if number % 10 == 3:
+            owner.world.ask(f"bomb-{number}", StartWorkflow("SimBomb" if number % 20 == 3 else "DeadlyLater", "sim"))
+            left.add(f"bomb-{number}")
+    turns = 0
+
+    def are_parked() -> bool:
+        nonlocal turns
+        turns += 1
+        told = [record.getMessage() for record in caplog.records if "is parked: " in record.message]  # the log may be trimmed before
+        caplog.clear()
+        left.difference_update([name for name in left if any(f"workflow {name!r}, run" in line for line in told)])
+        if turns % 37 == 0:
+            try:
+                owner.world.processes[FIRST].node.close(500)
+                owner.start()
+            except Crash:
+                owner.kill()
+        return not left
+
+    owner.until(are_parked, 60_000)
+    FUSE.go_off = lambda: None
+    owner.until(owner.is_answered)
