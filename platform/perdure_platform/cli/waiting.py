@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from perdure._log.errors import LogError, TopicNotFound
 from perdure.client import Client, RPCError, RPCTimeoutOrCancelledError
+from perdure_platform.cli.exits import typed
 from perdure_platform.cli.options import DEFAULT_LOG
 from perdure_platform.cli.output import failure_text, print_text
 from perdure_platform.cli.patience import Patience
@@ -61,8 +62,7 @@ class Notices:
             where += ["--log", shlex.quote(url)]
         if self.namespace and self.namespace != os.environ.get("PERDURE_NAMESPACE"):
             where += ["--namespace", shlex.quote(self.namespace)]
-        end_of_options = ["--"] if any(name.startswith("-") for name in names) else []
-        return " ".join(["perdure", command, *where, *end_of_options, *map(shlex.quote, names)])
+        return typed(" ".join(["perdure", command, *where]), *names)
 
     def no_owner(self, where: str) -> str:
         """What is said where nobody answers."""
